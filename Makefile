@@ -1,0 +1,38 @@
+# make install   .venv with the exact versions of constraints.txt
+# make demo      from handwritten digits to a tested model and its report
+# make quick     lint and the quick tests
+# make test      lint, types and all tests: what .ci/run calls
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install demo lint types quick test clean
+
+install: $(STAMP)
+
+# pip of the outer Python fills the venv where `venv` itself cannot bring pip, as on a bare Debian.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || $(PYTHON) -m venv --without-pip .venv
+	test -x $(BIN)/pip || $(PYTHON) -m pip --python $(BIN)/python install --quiet pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,text,timm,dev]'
+	touch $(STAMP)
+
+demo: install
+	$(BIN)/python examples/digits.py demo/digits
+	$(BIN)/torchkiln fit demo/digits --out demo/run --overwrite
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+quick: lint
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test: lint types
+	$(BIN)/python -m pytest -q
+
+clean:
+	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,34 @@
+"""torchkiln: from a folder or a table to a trained, tested and explained PyTorch model."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = [
+    "KilnError",
+    "Run",
+    "compare",
+    "fit",
+    "init",
+    "predict",
+    "schema",
+    "test",
+]
+
+_HOMES = {"KilnError": "torchkiln.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used, so that `import torchkiln` is quick."""
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("torchkiln")
+    if name not in __all__:
+        raise AttributeError(f"module 'torchkiln' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES.get(name, "torchkiln.api")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,257 @@
+"""What Python users call; the command line's verbs are these functions."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
+from torchkiln.recipe import load as recipes
+from torchkiln.recipe.schema import Recipe
+from torchkiln.runs.directory import RECIPE, RunDirectory, next_name
+from torchkiln.runs.progress import Progress
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+class Run:
+    """A run that was made: its directory, and what can be done with it.
+
+    Args:
+        path: The run directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.directory = RunDirectory.open(path)
+        self.path = self.directory.path
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The content of test.json: held-out metrics with intervals, and the baselines beside them."""
+        found: dict[str, Any] = self.directory.read_json("test.json", {})
+        return found
+
+    @property
+    def report(self) -> Path:
+        """The report, an HTML file."""
+        return self.path / "report.html"
+
+    def test(self, data: str | Path | None = None) -> dict[str, Any]:
+        """As `torchkiln.test`."""
+        return test(self.path, data)
+
+    def predict(self, inputs: Any) -> pl.DataFrame:
+        """As `torchkiln.predict`."""
+        return predict(self.path, inputs)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+
+def init(data: str | Path, out: str | Path | None = None, *, target: str | None = None, overwrite: bool = False) -> str:
+    """Look at data and propose a commented recipe for it.
+
+    Args:
+        data: A folder or file.
+        out: Where to write the recipe; None only returns it.
+        target: The column to predict, where it cannot be told.
+        overwrite: Replace a file that exists.
+
+    Returns:
+        The recipe's text.
+    """
+    text = _proposal(data, target)
+    if out is not None:
+        file = Path(out)
+        if file.exists() and not overwrite:
+            raise RunError(f"{file} exists; choose another with --out or replace it with --overwrite")
+        file.write_text(text)
+    return text
+
+
+def fit(
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    model: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    data: Any = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    overwrite: bool = False,
+    target: str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Train, test on held-out data, and write the report.
+
+    Args:
+        recipe: A recipe's file, a mapping, or a folder or file of data (which is `init` and `fit` in one).
+        overrides: `{"train.epochs": 5}` or `["train.epochs=5"]`.
+        model: The person's own `nn.Module` or `LightningModule`, in place of a recipe's.
+        loss: With `model`: a name of the recipe, a module or a function of (output, target).
+        optimizer: With `model`: a name, a mapping as in a recipe, or a function of parameter groups.
+        data: With `model`: (train, val, test) datasets or loaders, or a `LightningDataModule`.
+        out: The run directory; None: `runs/` and a name.
+        resume: A run directory to go on with, in place of all else.
+        overwrite: Replace a run that is in `out`.
+        target: With data in place of a recipe: the column to predict.
+        progress: Who shows what happens.
+
+    Raises:
+        InputError: What was given is wrong; nothing was trained.
+        RunFailed: Training could not go on; the run directory stays, and says how to resume.
+    """
+    progress = progress or Progress()
+    with _training_extra(), _full_disk():
+
+        from torchkiln.stages import from_parts, from_recipe
+        from torchkiln.stages.run import Place
+
+        parts = None if model is None else from_parts.Parts(model, loss, optimizer, data)
+        if parts is not None and data is None:
+            raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
+        if resume is not None:
+            run = RunDirectory.open(resume)
+            own = recipes.load(run.path / RECIPE, check_paths=False).task == "custom"
+            return Run(from_parts.resume(run, parts, progress) if own else from_recipe.resume(run, progress))
+        if recipe is None and parts is None:
+            raise RecipeError("give a recipe, data, or model and data")
+        if parts is not None:
+            written = recipe if isinstance(recipe, Mapping) else {}
+            loaded = recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
+        else:
+            loaded = _load(recipe, overrides, target)
+        stem = recipe if isinstance(recipe, str | Path) else type(model).__name__ if parts else loaded.task
+        place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
+        if parts is None and loaded.data.class_path:
+            parts = from_parts.from_recipe(loaded)
+        if parts is not None:
+            return Run(from_parts.start(parts, loaded, place, progress))
+        return Run(from_recipe.start(loaded, place, progress))
+
+
+def test(run: str | Path | Run, data: str | Path | None = None, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Held-out metrics of a run's best weights with 95 % intervals, baselines beside them.
+
+    Args:
+        run: The run, or its directory.
+        data: Labelled data of the same form; None: the run's own test split, which rewrites test.json.
+    """
+    with _training_extra():
+        from torchkiln.stages import from_recipe
+
+        return from_recipe.test(_open(run), data, progress or Progress())
+
+
+def predict(
+    run: str | Path | Run, inputs: str | Path | Sequence[str | Path] | Any, out: str | Path | None = None
+) -> pl.DataFrame:
+    """Predictions for new inputs.
+
+    Args:
+        run: The run, or its directory.
+        inputs: Files or folders: pictures, tables; texts as a file; or a polars data frame.
+        out: A .csv, .parquet or .jsonl file to write as well.
+
+    Returns:
+        One row an input: `key`, `prediction`, and for classes `confidence` and `p_CLASS` each.
+    """
+    with _training_extra():
+        from torchkiln.stages import from_recipe
+
+        table = from_recipe.predict(_open(run), inputs)
+    if out is not None:
+        _write_table(table, Path(out))
+    return table
+
+
+def report(run: str | Path | Run) -> Path:
+    """Write a run's report anew from its files, and say where it is."""
+    from torchkiln.report import page
+
+    return page.write(_open(run).path)
+
+
+def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
+    """Metrics of runs side by side, settings that differ, and whether the scores truly differ."""
+    from torchkiln.report import compare as comparing
+
+    if len(runs) < 2:
+        raise RunError("compare needs at least two runs")
+    return comparing.compare([_open(run).path for run in runs])
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe."""
+    return recipes.json_schema()
+
+
+def _open(run: str | Path | Run) -> RunDirectory:
+    return run.directory if isinstance(run, Run) else RunDirectory.open(run)
+
+
+def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
+    """A recipe, or the one proposed for the data that was given in its place."""
+    if not isinstance(recipe, str | Path):
+        return recipes.load(recipe, overrides)
+    path = Path(recipe)
+    if path.suffix.lower() in (".yaml", ".yml") and not path.is_dir():
+        return recipes.load(path, overrides)
+    if path.is_dir() and (path / RECIPE).is_file():
+        raise RecipeError(f"{path} is a run directory; repeat it by {path / RECIPE}, or go on by --resume {path}")
+    if not path.exists():
+        raise RecipeError(f"{path} does not exist; give a recipe (.yaml), or a folder or file of data")
+    return recipes.load(yaml.safe_load(_proposal(path, target)), overrides)
+
+
+def _proposal(data: str | Path, target: str | None) -> str:
+    from torchkiln.data import facts, sources
+    from torchkiln.recipe.propose import propose
+
+    path = Path(data)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give a folder or a file of data")
+    return propose(facts.gather(sources.look(path), str(path)), target)
+
+
+def _write_table(table: pl.DataFrame, file: Path) -> None:
+    writers: dict[str, Callable[[Path], Any]] = {".csv": table.write_csv, ".parquet": table.write_parquet,
+                                                 ".jsonl": table.write_ndjson}  # fmt: skip
+    if file.suffix.lower() not in writers:
+        raise InputError(f"{file}: predictions are written as .csv, .parquet or .jsonl")
+    writers[file.suffix.lower()](file)
+
+
+@contextmanager
+def _training_extra() -> Iterator[None]:
+    """A missing torch or Lightning is answered with the extra that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",
+                  "psutil": "train", "safetensors": "train", "tokenizers": "train", "transformers": "text",
+                  "timm": "timm"}  # fmt: skip
+        name = (error.name or "").partition(".")[0]
+        if name not in brings:
+            raise
+        raise MissingExtra(name, brings[name]) from error
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        raise RunFailed(f"the disk is full{where}; make room, then: torchkiln fit --resume RUN") from error

@@ -1,0 +1,81 @@
+"""One honest sentence or two: how well the net does, and against what."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torchkiln.evaluation.scores import Interval
+from torchkiln.tasks._base import Metric
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A baseline beside the net.
+
+    Args:
+        name: What it is.
+        score: Its primary metric.
+        difference: The net's primary metric less its own, paired.
+    """
+
+    name: str
+    score: Interval
+    difference: Interval
+
+    def against(self, metric: Metric) -> Literal["better", "worse", "level"]:
+        """How the net does against it: better or worse only where the whole interval says so."""
+        sign = 1.0 if metric.higher_is_better else -1.0
+        low, high = sorted((sign * self.difference.low, sign * self.difference.high))
+        return "better" if low > 0 else "worse" if high < 0 else "level"
+
+
+def verdict(metric: Metric, n: int, score: Interval, beside: list[Standing]) -> dict[str, Any]:
+    """`text`, `beats_trivial` and `beats_classical` (None where there is no such baseline).
+
+    Args:
+        metric: The primary one.
+        n: Test rows.
+        score: The net's.
+        beside: The trivial baseline first, the classical behind it, if there is one.
+    """
+    name = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "auroc": "AUROC"}.get(
+        metric.name, metric.name.replace("_", " ")
+    )
+    if not math.isfinite(score.value):
+        text = f"The net has no {name} on the {n:,} test rows: see the notes."
+        return {"text": text, "beats_trivial": False, "beats_classical": False if beside[1:] else None}
+    held = f" (95 % interval {_figure(score.low)} to {_figure(score.high)})"
+    text = f"{name[0].upper()}{name[1:]} is {_figure(score.value)}{held} on {n:,} test rows."
+    said = [_said(metric, one, trivial=i == 0) for i, one in enumerate(beside)]
+    beats = [one.against(metric) == "better" for one in beside]
+    return {
+        "text": " ".join([text, *said]),
+        "beats_trivial": beats[0] if beats else False,
+        "beats_classical": beats[1] if len(beats) > 1 else None,
+    }
+
+
+def _said(metric: Metric, one: Standing, trivial: bool) -> str:
+    gap, how, has = one.difference, one.against(metric), _figure(one.score.value)
+    between = f"(95 % interval of the difference {_figure(gap.low)} to {_figure(gap.high)})"
+    if how == "better":
+        return f"That beats {_called(one.name)} at {has}."
+    if trivial:
+        tail = "does worse than" if how == "worse" else "is not told apart from"
+        return f"The net {tail} {_called(one.name)} at {has} {between}: it has learnt nothing of use."
+    if how == "worse":
+        by = _figure(abs(gap.value))
+        return f"{one.name} does better at {has}, by {by} {between}: prefer it as it stands."
+    return f"{one.name} has {has}; these rows do not tell which is better {between}."
+
+
+def _called(name: str) -> str:
+    return f"the {name}" if name in ("majority class", "mean") else name
+
+
+def _figure(value: float) -> str:
+    if not math.isfinite(value):
+        return "undefined"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

@@ -1,0 +1,376 @@
+"""What a person may write in a recipe: each key, its type, unit and default.
+
+`None` or `"auto"` means: not said, so the task's defaults or the plan decide; the run's own
+`recipe.yaml` holds what was decided. Checks that need no data are made here, the others where the data
+or the model is at hand.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from torchkiln.registry import did_you_mean, task_names
+
+Auto = Literal["auto"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+ColumnKind = Literal["numeric", "categorical", "date", "drop"]
+SHORT_FORMS = {"data": "path", "model": "name", "loss": "name", "optimizer": "name", "scheduler": "name"}
+"""Sections that may be given as one word, and the key that the word stands for."""
+
+
+class Section(BaseModel):
+    """Base of all parts of a recipe: no unknown keys, no silent change of a value's type, frozen."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
+
+
+class Part(Section):
+    """A part given by the name of a built-in one, or by a class path of the person's own."""
+
+    name: str | None = None
+    """A built-in one."""
+    class_path: str | None = None
+    """Dotted path of a class or function, such as `my_pkg.net.Net`."""
+    init_args: dict[str, Any] = {}
+    """Keyword arguments for `class_path`."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Part:
+        if self.name and self.class_path:
+            raise ValueError("give name or class_path, not both")
+        if self.init_args and not self.class_path:
+            raise ValueError("init_args go with class_path")
+        return self
+
+
+class Split(Section):
+    """How rows are given to train, val and test where the data does not say so itself."""
+
+    by: Literal["auto", "random", "stratified", "group", "time", "column"] = "auto"
+    """`group`: rows that share `column` stay together; `time`: ordered by `column`, the latest is the
+    test; `column`: `column` holds the words train, val and test."""
+    column: str | None = None
+    """The column that `group`, `time` or `column` goes by."""
+    val: Share = 0.15
+    """Share of the rows that training may look at, kept for validation."""
+    test: Share = 0.15
+    """Share of all rows, kept for the test."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Split:
+        if self.by in ("group", "time", "column") and not self.column:
+            raise ValueError(f"split by {self.by} needs the name of a column")
+        if self.val + self.test >= 1:
+            raise ValueError(f"val + test is {self.val + self.test:g}; less than 1 must be left for train")
+        return self
+
+
+class Transform(BaseModel):
+    """One augmentation: a name of `torchvision.transforms.v2`, and its arguments beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    name: str
+    """A name of `torchvision.transforms.v2`; its arguments stand beside it."""
+
+
+class Data(Section):
+    """Where the data is and how it is read."""
+
+    path: str | None = None
+    """A folder or a file. Folders may hold train/ val/ test/, or one folder a class, or files named
+    train.*, val.* and test.*."""
+    train: str | None = None
+    """A folder or file of training rows alone, in place of `path`."""
+    val: str | None = None
+    """A folder or file of validation rows, beside `train`."""
+    test: str | None = None
+    """A folder or file of test rows, beside `train`."""
+    class_path: str | None = None
+    """A LightningDataModule, or a function that returns (train, val, test) datasets or loaders."""
+    init_args: dict[str, Any] = {}
+    """Keyword arguments for `class_path`."""
+    target: str | None = None
+    """The column to predict."""
+    text: str | None = None
+    """The column that holds the text."""
+    image: str | None = None
+    """The column that holds the image's bytes or path."""
+    columns: dict[str, ColumnKind] = {}
+    """Kinds of columns, where the inferred one is wrong."""
+    unlabelled: Literal["stop", "drop"] = "stop"
+    """What to do with rows whose label is missing."""
+    split: Split = Split()
+    image_size: Auto | Annotated[int, Field(ge=4, le=4096)] = "auto"
+    """Side of the square training images, in pixels."""
+    augment: Auto | list[Transform] = "auto"
+    """What changes training images; auto goes by their size, an empty list is none."""
+    progressive: list[tuple[Share, AtLeastOne]] | None = None
+    """Smaller images early: [[until this share of the epochs, side in pixels], ...]."""
+    max_tokens: AtLeastOne | None = None
+    """Longest text, in tokens; longer ones are cut."""
+    store: Literal["auto", "memory", "cache", "stream"] = "auto"
+    """Where decoded samples live: in memory, in a memory-mapped file, or decoded anew each time."""
+    workers: Auto | Annotated[int, Field(ge=0)] = "auto"
+    """Processes that read samples ahead; 0 reads them in the training process."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Data:
+        if self.path and (self.train or self.val or self.test):
+            raise ValueError("give path, or train, val and test, not both")
+        if (self.val or self.test) and not self.train:
+            raise ValueError("val and test need train beside them")
+        if self.class_path and (self.path or self.train):
+            raise ValueError("give class_path or paths, not both")
+        return self
+
+
+class Unfreeze(Section):
+    """Parameters that begin to train at an epoch."""
+
+    epoch: Annotated[int, Field(ge=0)]
+    """The first epoch is 0."""
+    match: str
+    """Pattern of parameter names, with `*`: `backbone.layer4.*`."""
+
+
+class Model(Part):
+    """The net."""
+
+    args: dict[str, Any] = {}
+    """Arguments of the built-in net called `name`."""
+    pretrained: bool | Auto | str = "auto"
+    """True, false, a file of weights, or auto: taken where they can be had, and the run says so."""
+    freeze: str | list[str] | None = None
+    """Patterns of parameter names that do not train: `backbone`, `backbone.layer1.*`."""
+    unfreeze: list[Unfreeze] = []
+    """Frozen parameters that begin to train later."""
+    head: Part | None = None
+    """A head of the person's own in place of the net's; it is given `in_features` and `out_features`."""
+    init: Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform",
+                  "trunc_normal", "orthogonal"] | None = None  # fmt: skip
+    """Scheme for the weights of linear and convolution layers; null keeps the net's own."""
+    checkpoint_gradients: bool = False
+    """Compute activations again in the backward pass instead of keeping them."""
+
+
+class Loss(Part):
+    """What training makes small."""
+
+    name: Literal["auto", "cross_entropy", "bce_with_logits", "nll", "mse", "l1", "smooth_l1",
+                  "triplet_margin", "cosine_embedding"] | None = None  # fmt: skip
+    """null or auto: the task's own."""
+    label_smoothing: Share | None = None
+    """Share of each label that is spread over all classes."""
+    class_weights: Literal["balanced"] | list[Positive] | None = None
+    """One weight a class in the order of the sorted class names, or inversely to their counts."""
+    margin: float | None = None
+    """Distance that triplet_margin and cosine_embedding ask for."""
+    beta: Positive | None = None
+    """Where smooth_l1 turns from square to absolute."""
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Loss:
+        owners = {"label_smoothing": ("cross_entropy",), "class_weights": ("cross_entropy", "nll",
+                  "bce_with_logits"), "margin": ("triplet_margin", "cosine_embedding"),
+                  "beta": ("smooth_l1",)}  # fmt: skip
+        for key, names in owners.items():
+            if getattr(self, key) is not None and self.name not in (None, "auto", *names):
+                raise ValueError(f"{key} belongs to {' or '.join(names)}, not to {self.name}")
+        return self
+
+
+class ParameterGroup(Section):
+    """Parameters whose names match get settings of their own; the first match counts."""
+
+    match: str
+    """Pattern of parameter names, with `*`: `backbone.*`."""
+    lr: Annotated[float, Field(ge=0)] | None = None
+    """Learning rate of these parameters; null: the optimizer's."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """Weight decay of these parameters; null: the optimizer's."""
+
+
+class Optimizer(Part):
+    """What steps the weights."""
+
+    name: Literal["auto", "adamw", "adam", "sgd", "muon"] | None = None
+    """null or auto: the task's own."""
+    lr: Positive | None = None
+    """Learning rate at its full height."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """Never put on biases and on norms, unless a group says so."""
+    momentum: Share | None = None
+    """Of sgd."""
+    nesterov: bool | None = None
+    """Of sgd."""
+    betas: tuple[Share, Share] | None = None
+    """Of adam and adamw: decays of the averages of gradient and square."""
+    groups: list[ParameterGroup] = []
+    """Settings for some of the parameters; the first match counts."""
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Optimizer:
+        if self.name == "muon" and self.nesterov is not None:
+            raise ValueError("nesterov belongs to sgd; the momentum of muon always is")
+        if self.name in ("adam", "adamw") and (self.momentum is not None or self.nesterov):
+            raise ValueError(f"momentum and nesterov belong to sgd; {self.name} has betas")
+        if self.name in ("sgd", "muon") and self.betas is not None:
+            raise ValueError(f"betas belong to adam and adamw; {self.name} has momentum")
+        return self
+
+
+class Scheduler(Part):
+    """How the learning rate goes over the run."""
+
+    name: Literal["auto", "cosine", "linear", "one_cycle", "step", "plateau", "constant"] | None = None
+    """null or auto: the task's own; plateau follows the validation metric."""
+    warmup: Share | None = None
+    """Share of the run over which the rate climbs to its full height."""
+    final: Annotated[float, Field(ge=0, le=1)] | None = None
+    """What is left of the rate at the end, as a share."""
+    every: AtLeastOne | None = None
+    """step: epochs between two drops."""
+    gamma: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """step and plateau: what the rate is multiplied with."""
+    patience: Annotated[int, Field(ge=0)] | None = None
+    """plateau: epochs without a better validation metric before a drop."""
+    interval: Literal["step", "epoch"] | None = None
+    """class_path: whether the scheduler is stepped after each step or each epoch."""
+
+
+class Clip(Section):
+    """Bounds for the gradients; one of both."""
+
+    norm: Positive | None = None
+    """Largest norm of all gradients together; larger ones are scaled down."""
+    value: Positive | None = None
+    """Largest absolute value of one gradient; larger ones are cut."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Clip:
+        if self.norm and self.value:
+            raise ValueError("clip by norm or by value, not both")
+        return self
+
+
+class EarlyStopping(Section):
+    """Stop when the monitored metric no longer gets better."""
+
+    patience: AtLeastOne = 10
+    """Validations without a better value."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """What counts as better, in the metric's own unit."""
+    min_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs before which it never stops."""
+
+
+class Train(Section):
+    """How long and in which way it trains."""
+
+    epochs: AtLeastOne | None = None
+    """Passes over the training rows; null: the task's own."""
+    steps: AtLeastOne | None = None
+    """Optimizer steps; ends the run before `epochs` does."""
+    max_time: str | None = None
+    """Wall-clock budget for training, such as 90s, 10m, 2h."""
+    batch_size: AtLeastOne | None = None
+    """Samples a forward pass, on each process; the effective batch is this times accumulate."""
+    accumulate: AtLeastOne = 1
+    """Batches whose gradients make one step."""
+    clip: Clip = Clip()
+    precision: Auto | Literal["32", "bf16", "16"] = "auto"
+    """Bits of the arithmetic; auto is measured by the plan."""
+    compile: bool | Literal["default", "reduce-overhead", "max-autotune"] = False
+    """`torch.compile`, true or one of its modes."""
+    channels_last: Auto | bool = "auto"
+    """Memory order of image tensors; auto is measured by the plan."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of a running average of the weights, a step; validation and test use the average."""
+    early_stopping: EarlyStopping | None = None
+    monitor: str | None = None
+    """The validation metric that says which epoch was best; null: the task's."""
+    validate_every: AtLeastOne = 1
+    """Epochs between two validations."""
+    deterministic: bool = False
+    """Only deterministic kernels; an operation that has none is an error."""
+    device: Auto | Literal["cpu", "cuda", "mps"] = "auto"
+    """Where the net trains; auto: the best there is."""
+    devices: AtLeastOne = 1
+    """Processes on this machine, one a device."""
+    threads: Auto | AtLeastOne = "auto"
+    """Threads of one operation on the CPU; part of the result's bits, so kept by the run."""
+    checkpoint_every: Auto | AtLeastOne = "auto"
+    """Steps between two recoverable checkpoints; auto goes by the clock."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _number_or_word(cls, value: Any) -> Any:
+        return str(value) if value in (16, 32) else value
+
+    @field_validator("max_time")
+    @classmethod
+    def _is_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            seconds(value)
+        return value
+
+
+class Recipe(Section):
+    """A whole recipe. `task` and `data` are needed, all else has a default."""
+
+    task: str
+    """The kind of work."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """What every random number of the run follows from."""
+    data: Data
+    model: Model = Model()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    scheduler: Scheduler = Scheduler()
+    train: Train = Train()
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        if value not in task_names():
+            raise ValueError(f"unknown task {value!r}{did_you_mean(value, task_names())}")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, values: Any) -> Any:
+        """`loss: mse` is short for `loss: {name: mse}`, `data: PATH` for `data: {path: PATH}`."""
+        return spell_out(values) if isinstance(values, dict) else values
+
+
+def spell_out(values: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's top level with the short forms of `SHORT_FORMS` written out."""
+    return {
+        k: {SHORT_FORMS[k]: v} if k in SHORT_FORMS and isinstance(v, str) else v for k, v in values.items()
+    }
+
+
+def seconds(text: str) -> float:
+    """Seconds in `90s`, `10m`, `1.5h`.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    try:
+        value = float(text[:-1]) * units[text[-1:]]
+    except (KeyError, ValueError):
+        raise ValueError(f"{text!r} is no time; write 90s, 10m or 2h") from None
+    if value <= 0:
+        raise ValueError(f"{text!r} is not above zero")
+    return value

@@ -1,0 +1,226 @@
+"""The run directory: plain files, each written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torchkiln.errors import RunError
+from torchkiln.registry import did_you_mean
+
+RECIPE = "recipe.yaml"
+
+
+class RunDirectory:
+    """One run's files.
+
+    Args:
+        path: The directory; use `create` and `open`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: str | Path, overwrite: bool = False) -> RunDirectory:
+        """A new, empty run directory.
+
+        Raises:
+            RunError: It exists and `overwrite` is false, holds something that is no run, or cannot be
+                written.
+        """
+        path = Path(path)
+        cls.check_free(path, overwrite)
+        try:
+            _clear(path)
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            probe = path / ".writable"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise RunError(f"{path}: the run directory cannot be written ({error.strerror}); choose another "
+                           "with --out") from error  # fmt: skip
+        return cls(path)
+
+    @staticmethod
+    def check_free(path: str | Path, overwrite: bool = False) -> None:
+        """Whether `create` would take the place of nothing that is to be kept.
+
+        Raises:
+            RunError: It exists and `overwrite` is false, or holds something that is no run.
+        """
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file; choose another run directory with --out")
+        holds = sorted(p.name for p in path.iterdir()) if path.exists() else []
+        if holds and RECIPE not in holds and "checkpoints" not in holds:
+            raise RunError(f"{path} is not empty and is no run directory (it holds {holds[0]}); choose another "
+                           "with --out")  # fmt: skip
+        if holds and not overwrite:
+            raise RunError(f"{path} holds a run already; go on with it by --resume {path}, start again by "
+                           "--overwrite, or choose another with --out")  # fmt: skip
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """A run directory that exists.
+
+        Raises:
+            RunError: There is none.
+        """
+        path = Path(path)
+        if not (path / RECIPE).is_file():
+            beside = [p.name for p in path.parent.glob("*") if (p / RECIPE).is_file()]
+            found = "is no run directory (it holds no recipe.yaml)" if path.exists() else "does not exist"
+            raise RunError(f"{path} {found}{did_you_mean(path.name, beside) if beside else ''}")
+        return cls(path)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file atomically: a reader sees the old content or the new."""
+        write_atomic(self.path / name, text.encode())
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write data as JSON, atomically; NaN becomes null, which JSON lacks."""
+        self.write_text(name, json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read_json(self, name: str, default: Any = None) -> Any:
+        """A JSON file's content, or `default` where it does not exist.
+
+        Raises:
+            RunError: It cannot be read as JSON.
+        """
+        file = self.path / name
+        if not file.is_file():
+            return default
+        try:
+            return json.loads(file.read_text())
+        except ValueError as error:
+            raise RunError(f"{file} is damaged ({error})") from error
+
+    def event(
+        self, kind: str, text: str, level: str = "note", step: int | None = None,
+        epoch: int | None = None, **more: Any,
+    ) -> None:  # fmt: skip
+        """Add a line to events.jsonl."""
+        line = {"step": step, "epoch": epoch, "kind": kind, "level": level, "text": text, **more}
+        append_line(self.path / "events.jsonl", json.dumps(_plain(line), ensure_ascii=False))
+
+    def events(self) -> list[dict[str, Any]]:
+        """All lines of events.jsonl."""
+        file = self.path / "events.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+    def rows(self, table: str) -> list[dict[str, str]]:
+        """The rows of `metrics`, `timings`, `steps` or `schedule`, as text; empty where there are none."""
+        file = self.path / f"{table}.csv"
+        if not file.is_file():
+            return []
+        with file.open(newline="") as lines:
+            return list(csv.DictReader(lines))
+
+    def append_row(self, table: str, row: Mapping[str, Any]) -> None:
+        """Add a row to a table; the first one gives the columns."""
+        file = self.path / f"{table}.csv"
+        if not file.is_file() or file.stat().st_size == 0:
+            append_line(file, _csv_line(list(row)))
+        append_line(file, _csv_line([_cell(v) for v in row.values()]))
+
+    def sizes(self) -> dict[str, int]:
+        """Lengths in bytes of the files that only grow, by name."""
+        return {p.name: p.stat().st_size for p in sorted(self.path.iterdir()) if _grows(p)}
+
+    def truncate(self, sizes: Mapping[str, int]) -> None:
+        """Cut the files that only grow back to these lengths; those not named become empty."""
+        for file in self.path.iterdir():
+            if _grows(file) and file.stat().st_size > sizes.get(file.name, 0):
+                os.truncate(file, sizes.get(file.name, 0))
+
+    def finish(self, stage: str) -> None:
+        """Note that a stage ended, so that a resume does only what is missing."""
+        self.write_json("stages.json", {**self.read_json("stages.json", {}), stage: True})
+
+    def finished(self, stage: str) -> bool:
+        """Whether the stage ended."""
+        return bool(self.read_json("stages.json", {}).get(stage))
+
+
+def next_name(base: str | Path, runs: Path) -> Path:
+    """`runs/NAME-1`, or the first number that is free."""
+    stem = Path(base).stem if base else "run"
+    taken = {p.name for p in runs.glob(f"{stem}-*")} if runs.is_dir() else set()
+    count = 1
+    while f"{stem}-{count}" in taken:
+        count += 1
+    return runs / f"{stem}-{count}"
+
+
+def write_atomic(file: Path, content: bytes) -> None:
+    """Write beside, flush to disk, rename: a crash leaves the old content or the new."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def append_line(file: Path, line: str) -> None:
+    """Add a line with one write; a failed write is taken back, so that a line is whole or absent."""
+    before = file.stat().st_size if file.exists() else 0
+    try:
+        with file.open("ab", buffering=0) as out:
+            data = line.encode() + b"\n"
+            if out.write(data) != len(data):
+                raise OSError(28, "No space left on device")
+    except OSError:
+        if file.exists():
+            os.truncate(file, before)
+        raise
+
+
+def _clear(path: Path) -> None:
+    """Remove the run that is there."""
+    for entry in path.iterdir() if path.exists() else ():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _grows(file: Path) -> bool:
+    return file.suffix in (".csv", ".jsonl")
+
+
+def _cell(value: Any) -> str:
+    """Floats in full, so that equal runs give equal bytes; nothing for None."""
+    if value is None:
+        return ""
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _csv_line(cells: list[str]) -> str:
+    quoted = ['"' + c.replace('"', '""') + '"' if any(x in c for x in ',"\n') else c for c in cells]
+    return ",".join(quoted)
+
+
+def _plain(data: Any) -> Any:
+    """JSON's own types; NumPy numbers become Python's, NaN and infinities null."""
+    if isinstance(data, Mapping):
+        return {str(k): _plain(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(v) for v in data]
+    if hasattr(data, "tolist"):
+        return _plain(data.tolist())
+    if isinstance(data, float):
+        return data if abs(data) <= sys.float_info.max else None
+    if isinstance(data, Path):
+        return str(data)
+    return data

@@ -1,0 +1,261 @@
+"""A run on a person's own parts: nets, losses, optimizers, datasets, LightningModules."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from torchkiln.codec.base import Codec
+from torchkiln.data import own
+from torchkiln.data.store import Store
+from torchkiln.errors import ModelError, RecipeError, RunError
+from torchkiln.evaluation import held_out
+from torchkiln.models import losses
+from torchkiln.recipe import load as recipes
+from torchkiln.recipe.schema import Recipe
+from torchkiln.registry import load_object
+from torchkiln.runs.directory import RECIPE, RunDirectory
+from torchkiln.runs.progress import Progress
+from torchkiln.stages.run import (
+    EVAL_BATCH,
+    Place,
+    best_of,
+    conclude,
+    train,
+    write_finding,
+    write_plan,
+    write_test,
+)
+from torchkiln.tasks.custom import DEFAULTS, Custom
+from torchkiln.training import fit as training
+from torchkiln.training import jobs, plan
+
+
+@dataclass
+class Parts:
+    """What a person gives from Python, or a recipe names by class path.
+
+    Args:
+        model: An `nn.Module` or `LightningModule`; None: the recipe's `model.class_path`.
+        loss: A name, a module, a function of (output, target); None: the recipe's.
+        optimizer: A name, a mapping as in a recipe, a function of parameter groups; None: the recipe's.
+        data: Datasets, loaders or a `LightningDataModule`.
+    """
+
+    model: Any
+    loss: Any
+    optimizer: Any
+    data: Any
+
+
+def from_recipe(recipe: Recipe) -> Parts:
+    """The parts that a recipe names by class path.
+
+    Raises:
+        ModelError: A class cannot be imported or does not take its arguments.
+    """
+    made = load_object(recipe.data.class_path or "", "data.class_path")
+    try:
+        data = made(**recipe.data.init_args)
+    except TypeError as error:
+        raise ModelError(f"data.init_args: {recipe.data.class_path} does not take them ({error})") from error
+    return Parts(None, None, None, data)
+
+
+def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Path:
+    """A run from the first look at the parts to the report; gives its directory."""
+    begun = time.perf_counter()
+    RunDirectory.check_free(place.path, place.overwrite)
+    recipe = _resolved(recipe, parts)
+    progress.stage("data", "looking at the first batch")
+    data = own.read(parts.data, recipe.seed)
+    for finding in data.findings:
+        progress.message(finding.text, finding.level)
+    net = _net(parts, recipe)
+    task = None if isinstance(net, L.LightningModule) else _task(net, parts, recipe, data)
+    planned = _plan(task, net, recipe, data, progress)
+    run = RunDirectory.create(place.path, place.overwrite)
+    for finding in data.findings:
+        write_finding(run, finding)
+    write_plan(run, planned, net, digest=None)
+    run.write_text(RECIPE, recipes.dump(planned.recipe))
+    return _go(run, task, net, planned.recipe, data, parts, progress, begun, resume=False)
+
+
+def resume(run: RunDirectory, parts: Parts | None, progress: Progress) -> Path:
+    """Go on with a run, given its parts anew; None: those that its recipe names.
+
+    Raises:
+        RunError: The parts were objects, which no file can bring back.
+    """
+    begun = time.perf_counter()
+    recipe = recipes.load(run.path / RECIPE, check_paths=False)
+    if parts is None:
+        if not (recipe.model.class_path and recipe.data.class_path):
+            raise RunError(f"{run.path} was begun with objects from Python; go on by torchkiln.fit(model=..., "
+                           f"data=..., resume={str(run.path)!r})")  # fmt: skip
+        parts = from_recipe(recipe)
+    data = own.read(parts.data, recipe.seed)
+    net = _net(parts, recipe)
+    task = None if isinstance(net, L.LightningModule) else _task(net, parts, recipe, data)
+    return _go(run, task, net, recipe, data, parts, progress, begun, resume=True)
+
+
+def _go(
+    run: RunDirectory, task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData, parts: Parts,
+    progress: Progress, begun: float, resume: bool,
+) -> Path:  # fmt: skip
+    job = _job(task, net, recipe, data, parts)
+    if not run.finished("fit"):
+        train(run, job, recipe, progress, resume)
+    training.load_best(job.net, run)
+    progress.stage("test", "testing the best weights on held-out data")
+    if task is None:
+        assert isinstance(net, L.LightningModule)
+        _test_module(run, net, recipe, data)
+    else:
+        _test_task(run, task, net, recipe, data)
+    return conclude(run, progress, begun)
+
+
+# The parts
+
+
+def _resolved(recipe: Recipe, parts: Parts) -> Recipe:
+    """The recipe with the names that were given from Python, and the defaults laid under."""
+    given: dict[str, Any] = {}
+    if isinstance(parts.loss, str):
+        given["loss"] = {"name": parts.loss}
+    if isinstance(parts.optimizer, str):
+        given["optimizer"] = {"name": parts.optimizer}
+    elif isinstance(parts.optimizer, dict):
+        given["optimizer"] = parts.optimizer
+    if given:
+        recipe = recipes.load({**recipe.model_dump(exclude_unset=True), **given}, check_paths=False)
+    return recipes.resolve(recipe, DEFAULTS)
+
+
+def _net(parts: Parts, recipe: Recipe) -> nn.Module:
+    def build() -> nn.Module:
+        net: nn.Module = parts.model if parts.model is not None else Custom(recipe).build()
+        return net
+
+    if parts.model is not None and not isinstance(parts.model, nn.Module):
+        raise ModelError(f"model: a {type(parts.model).__name__} was given; give an nn.Module or a LightningModule")
+    return jobs.build_net(recipe, build)
+
+
+def _task(net: nn.Module, parts: Parts, recipe: Recipe, data: own.OwnData) -> Custom:
+    """The task, with what the first batch shows of outputs and targets."""
+    task = Custom(recipe)
+    if parts.loss is not None and not isinstance(parts.loss, str):
+        task.own_loss = losses.as_module(parts.loss)
+    store = data.splits["train"].store
+    if store is None:
+        raise RecipeError("data: a plain net needs datasets or loaders with samples by index; for an iterable "
+                          "dataset give a LightningModule")  # fmt: skip
+    targets = own.sample_targets(store)
+    task.look(net, store.take(np.arange(min(4, len(store)), dtype=np.int64), 0), list(targets))
+    return task
+
+
+def _plan(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData, progress: Progress) -> plan.Plan:
+    """Measured for a plain net; a LightningModule has steps of its own, so it runs as the recipe says."""
+    store = {"what": "data.store", "chosen": "memory", "why": "the person's own dataset holds it", "candidates": []}
+    samples = data.splits["train"].store
+    if task is None or samples is None:
+        decisions = [store, {"what": "precision", "chosen": "32", "candidates": [],
+                             "why": "a LightningModule's own steps are not measured; the recipe may say otherwise"}]  # fmt: skip
+        return plan.Plan(plan.unmeasured(recipe), decisions)
+    progress.stage("plan", "measuring how this net runs here")
+    planned = plan.decide(task, net, task.criterion(np.empty(0)), recipe, samples, [store])
+    task.recipe = planned.recipe
+    progress.plan(planned.decisions)
+    return planned
+
+
+def _job(
+    task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData, parts: Parts
+) -> training.Job:
+    if task is None:
+        assert isinstance(net, L.LightningModule)
+        return jobs.module_job(net, data, recipe)
+    make_optimizer = parts.optimizer if callable(parts.optimizer) else None
+    first, val = data.splits["train"], data.splits.get("val")
+    size = first.batch_size or recipe.train.batch_size
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch_size": size})})
+    assert first.store is not None
+    return jobs.task_job(task, net, task.criterion(np.empty(0)), recipe, first.store, val.store if val else None,
+                         make_optimizer=make_optimizer)  # fmt: skip
+
+
+# The test
+
+
+def _test_task(run: RunDirectory, task: Custom, net: nn.Module, recipe: Recipe, data: own.OwnData) -> None:
+    split, store = _held_out_split(data)
+    if task.target is None or store is None:
+        run.write_json("test.json", {"split": split, "task": "custom", "metrics": {}, "baselines": [], "primary": None,
+                                     "prediction_kind": None, "n": len(store) if store else 0,
+                                     "notes": ["outputs and targets of this net have no metric but its loss"]})  # fmt: skip
+        run.finish("test")
+        return
+    task.codec = Codec(None, task.target)  # type: ignore[arg-type]  # own data has no input codec
+    train_store = data.splits["train"].store
+    assert train_store is not None
+    device = plan.available(recipe.train.device)
+    with training.process_settings(recipe):
+        frame, target = _frame(store, len(store))
+        result = held_out.evaluate(
+            task=task, net=net.to(device), store=store, frame=frame, target=target,
+            train_frame=_frame(train_store, own.MOST_TARGETS)[0], recipe=recipe, seed=recipe.seed,
+            batch_size=EVAL_BATCH, device=device,
+        )  # fmt: skip
+    write_test(run, result, {"split": split})
+
+
+def _frame(store: own.OwnStore, most: int) -> tuple[pl.DataFrame, Any]:
+    """Keys and targets of a person's samples, as far as they stand for rows of a table."""
+    target = torch.cat(list(own.sample_targets(store, most))).flatten().numpy()
+    return pl.DataFrame({"key": [str(i) for i in range(len(target))], "target": target}), target
+
+
+def _test_module(run: RunDirectory, module: L.LightningModule, recipe: Recipe, data: own.OwnData) -> None:
+    """What the person's own `test_step` logs, or else their `validation_step`, on one device."""
+    split, _ = _held_out_split(data)
+    batches = jobs.eval_loader(data.splits[split], recipe)
+    single = recipe.model_copy(update={"train": recipe.train.model_copy(update={"devices": 1})})
+    has_test = type(module).test_step is not L.LightningModule.test_step
+    with training.process_settings(recipe), training.quiet():
+        trainer = training.build_trainer(single, [])
+        run_test = trainer.test if has_test and split == "test" else trainer.validate
+        logged = run_test(module, batches, verbose=False)[0]
+    metrics = {k: {"value": float(v), "low": None, "high": None, "higher_is_better": not _is_loss(k)}
+               for k, v in logged.items()}  # fmt: skip
+    primary = next(iter(sorted(metrics, key=_is_loss)), None)
+    notes = ["these are the module's own figures; it gives no predictions a sample, so there is no interval"]
+    found = SimpleNamespace(split=split, task="custom", n=None, metrics=metrics, baselines=[], primary=primary,
+                            prediction_kind=None, notes=notes)  # fmt: skip
+    run.write_json("test.json", {**vars(found), **best_of(run)})
+    run.finish("test")
+
+
+def _is_loss(name: str) -> bool:
+    return any(word in name for word in ("loss", "error", "mse", "mae", "rmse", "perplexity"))
+
+
+def _held_out_split(data: own.OwnData) -> tuple[str, Store | None]:
+    """The test split; where there is none, validation, which the report then says."""
+    name = next((s for s in ("test", "val") if s in data.splits), None)
+    if name is None:
+        raise RecipeError("data: there is neither a test nor a validation part; give (train, val, test)")
+    return name, data.splits[name].store

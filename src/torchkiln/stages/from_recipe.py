@@ -1,0 +1,197 @@
+"""A run from a recipe and its data: start, resume, test, predict."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from torch import nn
+
+from torchkiln.codec.base import Codec
+from torchkiln.data import inputs as new_inputs
+from torchkiln.data import sources
+from torchkiln.errors import DataError, RunError
+from torchkiln.evaluation import held_out, inference
+from torchkiln.recipe import load as recipes
+from torchkiln.recipe.schema import Data, Recipe
+from torchkiln.registry import load_task
+from torchkiln.runs.directory import RECIPE, RunDirectory
+from torchkiln.runs.progress import Progress
+from torchkiln.stages.run import (
+    CHILD,
+    EVAL_BATCH,
+    Place,
+    best_of,
+    conclude,
+    train,
+    write_finding,
+    write_plan,
+    write_test,
+)
+from torchkiln.tasks._base import Task
+from torchkiln.training import fit as training
+from torchkiln.training import jobs, plan
+from torchkiln.training.prepare import Prepared, make_store, prepare, target_column
+
+
+def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
+    """A run from a recipe, from the data to the report; gives its directory."""
+    begun = time.perf_counter()
+    if os.environ.get(CHILD) and jobs.shard(recipe).rank > 0:
+        return _as_child(RunDirectory.open(os.environ[CHILD]))
+    RunDirectory.check_free(place.path, place.overwrite)
+    progress.stage("data", "reading and checking the data")
+    prepared = prepare(recipe)
+    for finding in prepared.findings:
+        progress.message(finding.text, finding.level)
+    net, criterion = _build(prepared)
+    progress.stage("plan", "measuring how this net runs here")
+    planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
+    prepared = _bound(prepared, planned.recipe)
+    progress.plan(planned.decisions)
+    run = RunDirectory.create(place.path, place.overwrite)
+    _write_start(run, prepared, planned, net)
+    _fit(run, prepared, net, criterion, progress, resume=False)
+    return _finish(run, prepared, net, progress, begun)
+
+
+def resume(run: RunDirectory, progress: Progress) -> Path:
+    """Do what is missing of a run: the rest of its training, the test, the report.
+
+    Raises:
+        DataError: The data is not what the run began with.
+    """
+    begun = time.perf_counter()
+    recipe = recipes.load(run.path / RECIPE)
+    if all(run.finished(s) for s in ("fit", "test", "report")):
+        progress.message("the run is complete; nothing is left to do")
+        return run.path
+    progress.stage("data", "reading and checking the data")
+    prepared = prepare(recipe)
+    known = run.read_json("environment.json", {}).get("data_digest")
+    if known and known != prepared.source.digest:
+        raise DataError(f"{run.path}: the data has changed since this run began; put it back, or start a new run")
+    net, criterion = _build(prepared)
+    for decision in run.read_json("plan.json", {}).get("decisions", []):
+        if decision["chosen"] == plan.KEEP_FREED:
+            plan.keep_freed_memory(True)
+    if not run.finished("fit"):
+        _fit(run, prepared, net, criterion, progress, resume=True)
+    return _finish(run, prepared, net, progress, begun)
+
+
+def test(run: RunDirectory, data: str | Path | None, progress: Progress) -> dict[str, Any]:
+    """Scores of the best weights, on the run's own test split or on other labelled data."""
+    recipe = recipes.load(run.path / RECIPE, check_paths=data is None)
+    task_class = load_task(recipe.task)
+    if task_class.source_kind is None:
+        raise RunError(f"{run.path} was trained on a person's own datasets; test them from Python")
+    prepared = prepare(recipe)
+    net, _ = _build(prepared)
+    training.load_best(net, run)
+    if data is None:
+        _test(run, prepared, net, progress)
+        found: dict[str, Any] = run.read_json("test.json")
+        return found
+    source = sources.read(Data(path=str(data), target=recipe.data.target, text=recipe.data.text,
+                               image=recipe.data.image), task_class.source_kind)  # fmt: skip
+    frame = source.frame
+    target = target_column(recipe, source)
+    if target not in frame.columns:
+        raise DataError(f"{data} has no column {target!r}; to get predictions without labels: torchkiln predict")
+    frame = frame.filter(pl.col(target).is_not_null())
+    encoded = prepared.codec.target.encode(frame[target])
+    store = make_store(prepared.codec.inputs, frame, encoded, "stream", source.digest, "new")
+    result = _held_out(prepared, net, store, frame, encoded)
+    return {**result.test, "split": str(data), **best_of(run)}
+
+
+def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
+    """Predictions of the best weights for new inputs."""
+    recipe = recipes.load(run.path / RECIPE, check_paths=False)
+    task_class = load_task(recipe.task)
+    if task_class.source_kind is None:
+        raise RunError(f"{run.path} was trained on a person's own datasets; call the net from Python")
+    codec = Codec.from_state(run.read_json("codec.json"), run.path)
+    frame = new_inputs.frame(inputs, task_class.source_kind, getattr(codec.inputs, "column", recipe.data.text))
+    task = task_class(recipe, codec)
+    net = task.build(None)
+    training.load_best(net, run)
+    store = make_store(codec.inputs, frame, None, "stream", "", "")
+    device = plan.available(recipe.train.device)
+    with training.process_settings(recipe):
+        prediction = inference.run(task, net.to(device), store, EVAL_BATCH, device)
+    return pl.concat([frame.select("key"), codec.target.decode(prediction)], how="horizontal")
+
+
+# The parts of a run
+
+
+def _build(prepared: Prepared) -> tuple[nn.Module, nn.Module]:
+    net = jobs.build_net(prepared.recipe, lambda: prepared.task.build(prepared.train_rows))
+    return net, prepared.task.criterion(prepared.targets["train"])
+
+
+def _bound(prepared: Prepared, recipe: Recipe) -> Prepared:
+    """The same with the final recipe."""
+    task: Task = type(prepared.task)(recipe, prepared.codec)
+    return Prepared(recipe, task, prepared.source, prepared.stores, prepared.targets, prepared.findings,
+                    prepared.decisions)  # fmt: skip
+
+
+def _write_start(run: RunDirectory, prepared: Prepared, planned: plan.Plan, net: nn.Module) -> None:
+    """All that is known before the first step. The recipe comes last: with it the directory is a run."""
+    run.write_json("codec.json", prepared.codec.state(run.path))
+    column = prepared.codec.target.column
+    frame = prepared.source.frame
+    splits = frame.select("key", "split", pl.col(column).alias("target"))
+    splits.write_parquet(run.path / "splits.parquet")
+    for finding in prepared.findings:
+        write_finding(run, finding)
+    write_plan(run, planned, net, prepared.source.digest)
+    run.write_text(RECIPE, recipes.dump(prepared.recipe))
+
+
+def _fit(
+    run: RunDirectory, prepared: Prepared, net: nn.Module, criterion: nn.Module, progress: Progress, resume: bool
+) -> None:
+    recipe = prepared.recipe
+    val = prepared.stores["val"] if len(prepared.stores["val"]) else None
+    job = jobs.task_job(prepared.task, net, criterion, recipe, prepared.stores["train"], val)
+    train(run, job, recipe, progress, resume)
+
+
+def _finish(run: RunDirectory, prepared: Prepared, net: nn.Module, progress: Progress, begun: float) -> Path:
+    training.load_best(net, run)
+    if not run.finished("test"):
+        _test(run, prepared, net, progress)
+    return conclude(run, progress, begun)
+
+
+def _test(run: RunDirectory, prepared: Prepared, net: nn.Module, progress: Progress) -> None:
+    progress.stage("test", "testing the best weights on held-out data")
+    frame = prepared.source.rows("test")
+    result = _held_out(prepared, net, prepared.stores["test"], frame, prepared.targets["test"])
+    write_test(run, result, {"split": "test"})
+
+
+def _held_out(prepared: Prepared, net: nn.Module, store: Any, frame: pl.DataFrame, target: Any) -> Any:
+    recipe = prepared.recipe
+    device = plan.available(recipe.train.device)
+    with training.process_settings(recipe):
+        return held_out.evaluate(
+            task=prepared.task, net=net.to(device), store=store, frame=frame, target=target,
+            train_frame=prepared.train_rows, recipe=recipe, seed=recipe.seed, batch_size=EVAL_BATCH, device=device,
+        )  # fmt: skip
+
+
+def _as_child(run: RunDirectory) -> Path:
+    """A further process of a run that the first one began: train beside it."""
+    recipe = recipes.load(run.path / RECIPE)
+    prepared = prepare(recipe)
+    net, criterion = _build(prepared)
+    _fit(run, prepared, net, criterion, Progress(), resume=bool(run.rows("metrics")))
+    return run.path

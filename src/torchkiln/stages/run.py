@@ -1,0 +1,133 @@
+"""What every run does, whoever's the parts are: its first files, the fit, the test's files, the report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkiln.data.source import Finding
+from torchkiln.errors import KilnError, RunFailed
+from torchkiln.recipe.schema import Recipe
+from torchkiln.report import page
+from torchkiln.runs import environment
+from torchkiln.runs.directory import RunDirectory
+from torchkiln.runs.progress import Progress
+from torchkiln.training import fit as training
+from torchkiln.training import jobs, plan
+
+EVAL_BATCH = 256
+CHILD = "TORCHKILN_RUN"
+"""Names the run directory for the further processes that Lightning starts."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is to be.
+
+    Args:
+        path: The directory.
+        overwrite: Replace a run that is there, once the input is known to be good.
+    """
+
+    path: Path
+    overwrite: bool = False
+
+
+def write_finding(run: RunDirectory, finding: Finding) -> None:
+    """Add a finding to events.jsonl."""
+    run.event("finding", finding.text, finding.level, code=finding.code, samples=finding.samples[:20])
+
+
+def write_plan(run: RunDirectory, planned: plan.Plan, net: nn.Module, digest: str | None) -> None:
+    """Write plan.json and environment.json."""
+    recipe = planned.recipe
+    run.write_json("plan.json", {"decisions": planned.decisions, "seconds": planned.seconds})
+    parameters = list(net.parameters())
+    described = environment.describe(Path.cwd())
+    described["versions"]["cuda"] = torch.version.cuda if torch.cuda.is_available() else None
+    run.write_json(
+        "environment.json",
+        {
+            "device": {"type": recipe.train.device, "name": plan.device_name(recipe.train.device),
+                       "count": recipe.train.devices},
+            "precision": {"mode": recipe.train.precision, "kept_fp32": planned.kept_fp32},
+            **described,
+            "data_digest": digest,
+            "threads": recipe.train.threads,
+            "parameters": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        },
+    )  # fmt: skip
+
+
+def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progress, resume: bool) -> None:
+    """The fit stage: whatever ends it early leaves a run that can be resumed, and words that say so.
+
+    Raises:
+        RunFailed: Training stopped before its end.
+    """
+    progress.stage("fit", "training")
+    begun = time.perf_counter()
+    os.environ[CHILD] = str(run.path)
+    again = f"go on with: torchkiln fit --resume {run.path}"
+    try:
+        with training.process_settings(recipe):
+            best = training.fit(job, recipe, run, progress, resume)
+    except KilnError:
+        raise
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise RunFailed(f"stopped at once, at the cost of what was not yet saved; {again}") from error
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        raise RunFailed(f"training failed: {type(error).__name__}: {first}; the run is kept: {again}") from error
+    finally:
+        os.environ.pop(CHILD, None)
+    if jobs.shard(recipe).rank > 0:
+        sys.exit(0)  # a further process of the same run; the first one tests and reports
+    run.write_json("best.json", best)
+    note_time(run, "train_seconds", time.perf_counter() - begun)
+    run.finish("fit")
+
+
+def conclude(run: RunDirectory, progress: Progress, begun: float) -> Path:
+    """The last stage: the report, with the total time in it."""
+    progress.stage("report", "writing the report")
+    note_time(run, "total_seconds", time.perf_counter() - begun)
+    page.write(run.path)
+    run.finish("report")
+    progress.done({**run.read_json("test.json"), "run": str(run.path)})
+    return run.path
+
+
+def write_test(run: RunDirectory, result: Any, more: Mapping[str, Any]) -> None:
+    """Write test.json, predictions.parquet and mistakes.json."""
+    result.predictions.write_parquet(run.path / "predictions.parquet")
+    run.write_json("mistakes.json", result.mistakes)
+    run.write_json("test.json", {**result.test, **more, **best_of(run)})
+    run.finish("test")
+
+
+def best_of(run: RunDirectory) -> dict[str, Any]:
+    """Which weights were tested, and from which epoch."""
+    best = run.read_json("best.json", {})
+    return {"weights": "best" if best.get("metric") else "last", "best_epoch": best.get("epoch")}
+
+
+def note_time(run: RunDirectory, name: str, spent: float) -> None:
+    """Add seconds to environment.json, over all lives of the run, and what follows from them."""
+    known = run.read_json("environment.json", {})
+    known[name] = (known.get(name) or 0.0) + spent
+    rows = [r for r in run.rows("timings") if r.get("samples_per_second")]
+    if rows:
+        speeds = sorted(float(r["samples_per_second"]) for r in rows)
+        known["samples_per_second"] = speeds[len(speeds) // 2]
+        known["peak_memory_mb"] = max(float(r["memory_mb"]) for r in rows)
+    run.write_json("environment.json", known)

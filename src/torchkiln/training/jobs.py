@@ -1,0 +1,152 @@
+"""Nets, losses and loaders put together for a training: from a recipe's data, or from a person's own parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from torchkiln.data.loader import loader
+from torchkiln.data.order import EvalOrder, Shard, TrainOrder
+from torchkiln.data.own import OwnData, OwnSplit
+from torchkiln.data.store import Store
+from torchkiln.errors import RecipeError
+from torchkiln.models import adapt
+from torchkiln.recipe.schema import Recipe
+from torchkiln.registry import did_you_mean
+from torchkiln.tasks._base import Task
+from torchkiln.training.fit import Job
+from torchkiln.training.module import KilnModule
+from torchkiln.training.plan import prepared_net
+from torchkiln.training.seeding import seed_all
+
+
+def shard(recipe: Recipe) -> Shard:
+    """This process among those of the run; Lightning starts the others with LOCAL_RANK set."""
+    return Shard(int(os.environ.get("LOCAL_RANK", 0)) if recipe.train.devices > 1 else 0, recipe.train.devices)
+
+
+def build_net(recipe: Recipe, build: Callable[[], nn.Module]) -> nn.Module:
+    """A net with its weights drawn from the run's seed, initialised and frozen as the recipe says.
+
+    Raises:
+        RecipeError: A pattern of `freeze` or `unfreeze` names no parameter.
+    """
+    model = recipe.model
+    seed_all(recipe.seed, "build")
+    net = build()
+    if model.init:
+        adapt.initialise(net, model.init)
+    adapt.check_patterns(net, adapt.frozen_patterns(model), "model.freeze")
+    adapt.check_patterns(net, [u.match for u in model.unfreeze], "model.unfreeze")
+    adapt.freeze(net, model, epoch=0)
+    if not any(p.requires_grad for p in net.parameters()):
+        raise RecipeError("model.freeze: every parameter is frozen, so there is nothing to train")
+    if model.checkpoint_gradients:
+        adapt.checkpoint_gradients(net)
+    return net
+
+
+def task_job(
+    task: Task, net: nn.Module, criterion: nn.Module, recipe: Recipe, train: Store, val: Store | None,
+    make_optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
+) -> Job:  # fmt: skip
+    """The job of a task whose samples are had by index.
+
+    Args:
+        task, net, criterion: What is trained.
+        recipe: Resolved, the plan's choices included.
+        train: Training samples.
+        val: Validation samples, or None.
+        make_optimizer: As for `KilnModule`.
+    """
+    monitor, higher = monitored(recipe, task)
+    size = recipe.train.batch_size or 32
+    part = shard(recipe)
+    order = TrainOrder(len(train), size, seed=recipe.seed, accumulate=recipe.train.accumulate, shard=part,
+                       lengths=train.lengths)  # fmt: skip
+    workers = recipe.data.workers if isinstance(recipe.data.workers, int) else 0
+    pin = recipe.train.device == "cuda"
+    train_loader = loader(train, order, transform=task.transform(), workers=workers, pin=pin)
+    val_loader: DataLoader[Any] | None = None
+    if val is not None:
+        val_order = EvalOrder(len(val), 2 * size, shard=part, lengths=val.lengths)
+        val_loader = loader(val, val_order, workers=workers, pin=pin)
+    net = compiled(prepared_net(net, recipe.train.channels_last is True), recipe)
+    module = KilnModule(task, net, criterion, recipe, monitor or "val_loss", higher, make_optimizer)
+    return Job(module, train_loader, val_loader, order, len(train), monitor if val is not None else None, higher)
+
+
+def module_job(module: L.LightningModule, data: OwnData, recipe: Recipe) -> Job:
+    """The job of a person's LightningModule, which has its own steps, losses and optimizers."""
+    train, val = data.splits["train"], data.splits.get("val")
+    order, train_loader, samples = _own_train(train, recipe)
+    val_loader = None if val is None else eval_loader(val, recipe)
+    monitor = recipe.train.monitor or ("val_loss" if val_loader is not None else None)
+    higher = bool(monitor) and not any(w in str(monitor) for w in ("loss", "error", "mse", "mae", "perplexity"))
+    return Job(module, train_loader, val_loader, order, samples, monitor, higher)
+
+
+def eval_loader(split: OwnSplit, recipe: Recipe) -> DataLoader[Any]:
+    """The person's batches of one split, in order, each sample once."""
+    if split.store is None:
+        assert split.loader is not None
+        return split.loader
+    size = split.batch_size or recipe.train.batch_size or 32
+    return loader(_Plain(split.store), EvalOrder(len(split.store), size, shard=shard(recipe)))
+
+
+def monitored(recipe: Recipe, task: Task) -> tuple[str | None, bool]:
+    """The metric that says which epoch is best, as it is logged, and its direction.
+
+    Raises:
+        RecipeError: There is no such metric.
+    """
+    known = {"loss": False, **{m.name: m.higher_is_better for m in task.metrics()}}
+    default = task.metrics()[0].name if task.metrics() else "loss"
+    name = (recipe.train.monitor or default).removeprefix("val_")
+    if name not in known:
+        raise RecipeError(f"train.monitor: unknown metric {name!r}{did_you_mean(name, known)}")
+    return f"val_{name}", known[name]
+
+
+def compiled(net: nn.Module, recipe: Recipe) -> nn.Module:
+    """The net with its forward compiled in place, so that the names of its weights stay as they are."""
+    mode = recipe.train.compile
+    if mode:
+        net.compile(mode="default" if mode is True else mode)
+    return net
+
+
+class _Plain(Store):
+    """A person's store that gives the person's batch alone, as a LightningModule of theirs expects it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def take(self, indices: Any, epoch: int) -> Any:
+        return self.store.take(indices, epoch)["batch"]
+
+
+def _own_train(train: OwnSplit, recipe: Recipe) -> tuple[TrainOrder | None, Any, int]:
+    """Order, loader and number of samples an epoch."""
+    if train.store is None:
+        assert train.loader is not None
+        try:
+            samples = len(train.loader) * (train.batch_size or 1)
+        except TypeError:
+            samples = 0
+        return None, train.loader, samples
+    size = train.batch_size or recipe.train.batch_size or 32
+    order = TrainOrder(len(train.store), size, seed=recipe.seed, accumulate=recipe.train.accumulate,
+                       shard=shard(recipe))  # fmt: skip
+    workers = recipe.data.workers if isinstance(recipe.data.workers, int) else 0
+    return order, loader(_Plain(train.store), order, workers=workers), len(train.store)

@@ -1,0 +1,158 @@
+"""From a recipe to stores of encoded samples: read, split, check, resolve, fit the codec, encode."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+import polars as pl
+import psutil
+
+from torchkiln.codec.base import Array, Arrays, Codec, InputCodec
+from torchkiln.data import cache, findings, sources, splits
+from torchkiln.data.source import SPLITS, Finding, Source
+from torchkiln.data.store import ArrayStore, Store, StreamStore
+from torchkiln.errors import DataError, RecipeError
+from torchkiln.recipe.load import resolve
+from torchkiln.recipe.schema import Recipe
+from torchkiln.registry import load_task
+from torchkiln.tasks._base import Task
+
+MEMORY_SHARE = 0.25
+"""Share of the free memory that decoded samples may take."""
+DISK_SHARE = 0.5
+
+
+@dataclass
+class Prepared:
+    """All that training and the test need of the data.
+
+    Args:
+        recipe: Resolved, but for what the plan decides.
+        task: Bound to recipe and codec.
+        source: Rows with their splits.
+        stores: Samples by split.
+        targets: int64 classes or float32 numbers by split.
+        findings: What the person should know.
+        decisions: Where the data lives, for the plan.
+    """
+
+    recipe: Recipe
+    task: Task
+    source: Source
+    stores: dict[str, Store]
+    targets: dict[str, Array]
+    findings: list[Finding] = field(default_factory=list)
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def codec(self) -> Codec:
+        """What was fitted on the training rows."""
+        return self.task.codec
+
+    @property
+    def train_rows(self) -> pl.DataFrame:
+        """Raw rows of the training split."""
+        return self.source.rows("train")
+
+
+def read(recipe: Recipe) -> tuple[Source, list[Finding]]:
+    """The data of a recipe with splits, checked.
+
+    Raises:
+        DataError: It cannot be read, or something would spoil the result.
+    """
+    task = load_task(recipe.task)
+    source = sources.read(recipe.data, task.source_kind)
+    target = target_column(recipe, source)
+    source = splits.assign(source, recipe.data, target, task.prediction_kind == "classes", recipe.seed)
+    source = findings.check(source, recipe.data, target, task.prediction_kind == "classes")
+    stops = [f for f in source.findings if f.level == "stop"]
+    if stops:
+        raise DataError("; ".join(f.text for f in stops))
+    return source, source.findings
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Everything up to the first batch.
+
+    Raises:
+        DataError: The data cannot be used.
+        RecipeError: The recipe does not fit the data.
+    """
+    source, found = read(recipe)
+    task_class = load_task(recipe.task)
+    recipe = resolve(recipe, task_class.defaults(source, recipe))
+    codec, words = task_class.fit_codec(source.rows("train"), recipe)
+    task: Task = task_class(recipe, codec)
+    stores, targets, decision = _stores(source, codec, recipe)
+    return Prepared(recipe, task, source, stores, targets, [*found, *words], [decision])
+
+
+def target_column(recipe: Recipe, source: Source) -> str:
+    """The column to predict.
+
+    Raises:
+        RecipeError: It is not said and not plain from the data.
+    """
+    if recipe.data.target:
+        return recipe.data.target
+    if "label" in source.frame.columns:
+        return "label"
+    raise RecipeError(f"data.target: name the column to predict; the data has {', '.join(source.frame.columns[2:])}")
+
+
+def _stores(source: Source, codec: Codec, recipe: Recipe) -> tuple[dict[str, Store], dict[str, Array], dict[str, Any]]:
+    frames = {split: source.rows(split) for split in SPLITS}
+    column = codec.target.column
+    targets = {split: codec.target.encode(frame[column]) for split, frame in frames.items()}
+    where, why = _place(source, codec.inputs, recipe)
+    stores = {
+        split: make_store(codec.inputs, frame, targets[split], where, source.digest, split)
+        for split, frame in frames.items()
+    }
+    return stores, targets, {"what": "data.store", "chosen": where, "why": why, "candidates": []}
+
+
+def make_store(
+    codec: InputCodec, frame: pl.DataFrame, target: npt.NDArray[Any] | None, where: str, digest: str, split: str
+) -> Store:
+    """A store of the frame's rows.
+
+    Args:
+        where: memory, cache or stream.
+        digest: Of the data, for the name of a cache entry.
+        split: Its name, likewise.
+    """
+    if where == "stream" or not len(frame):
+        return StreamStore(codec, frame, target)
+    if where == "cache":
+        arrays: Arrays = cache.mapped(codec, frame, cache.key(digest, codec, split, frame["key"]))
+    elif codec.kind == "image":
+        arrays = cache.encode(codec, frame)
+    else:
+        arrays = codec.encode(frame)
+    return ArrayStore(arrays, target)
+
+
+def _place(source: Source, codec: InputCodec, recipe: Recipe) -> tuple[str, str]:
+    """Where decoded samples live, and why."""
+    if recipe.data.store != "auto":
+        return recipe.data.store, "the recipe says so"
+    if source.kind != "images":
+        return "memory", "rows of a table or of text are small once encoded"
+    need = cache.sample_bytes(codec, source.frame) * len(source.frame)
+    free_memory = psutil.virtual_memory().available
+    base = cache.folder()
+    base.mkdir(parents=True, exist_ok=True)
+    free_disk = shutil.disk_usage(base).free
+    size = f"{need / 2**20:,.0f} MiB decoded"
+    if need <= min(free_disk * DISK_SHARE, cache.LIMIT_BYTES):
+        return "cache", f"{size}, {free_disk / 2**30:,.0f} GiB free on disk; decoded once, then memory-mapped"
+    if need <= free_memory * MEMORY_SHARE:
+        return "memory", f"{size}, {free_memory / 2**30:,.0f} GiB of memory free"
+    return "stream", f"{size} fit neither the disk cache nor memory; workers decode them anew each epoch"
+
+

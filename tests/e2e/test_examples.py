@@ -1,0 +1,66 @@
+"""Each shipped example runs as its own first lines say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RECIPES = sorted(EXAMPLES.rglob("*.y*ml"))
+SCRIPTS = sorted(EXAMPLES.rglob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the examples, with the data that they make beside it."""
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    for line in ("examples/digits.py demo/digits", "examples/small_data.py demo"):
+        subprocess.run([sys.executable, *line.split()], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_all_examples_are_found() -> None:
+    assert len(RECIPES) == 4
+    assert [path.name for path in SCRIPTS] == ["digits.py", "own_parts.py", "small_data.py"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe(recipe: Path, kiln: Any, place: Path) -> None:
+    run = f"runs/{recipe.stem}"
+    done = kiln("fit", f"examples/{recipe.name}", "train.epochs=2", "--out", run, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert (place / run / "report.html").is_file()
+
+
+def test_data_sets_have_the_size_they_say(place: Path) -> None:
+    assert len(list((place / "demo" / "digits").rglob("*.png"))) == 1797
+    assert sorted(path.name for path in (place / "demo").glob("*.csv")) == [
+        "diabetes.csv",
+        "sentences.csv",
+        "wine.csv",
+    ]
+
+
+def test_own_parts(place: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "examples/own_parts.py", "demo"],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("own_net", "own_module"):
+        assert (place / "demo" / name / "report.html").is_file()
+    result = json.loads((place / "demo" / "own_net" / "test.json").read_text())
+    assert result["metrics"]["accuracy"]["value"] > 0.8
