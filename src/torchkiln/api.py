@@ -13,6 +13,7 @@ import yaml
 from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
+from torchkiln.registry import nearest
 from torchkiln.runs.directory import RECIPE, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
 
@@ -209,7 +210,7 @@ def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
     if path.is_dir() and (path / RECIPE).is_file():
         raise RecipeError(f"{path} is a run directory; repeat it by {path / RECIPE}, or go on by --resume {path}")
     if not path.exists():
-        raise RecipeError(f"{path} does not exist; give a recipe (.yaml), or a folder or file of data")
+        raise RecipeError(_not_there(path, "a recipe (.yaml), or a folder or file of data"))
     return recipes.load(yaml.safe_load(_proposal(path, target)), overrides)
 
 
@@ -219,8 +220,13 @@ def _proposal(data: str | Path, target: str | None) -> str:
 
     path = Path(data)
     if not path.exists():
-        raise DataError(f"{path} does not exist; give a folder or a file of data")
+        raise DataError(_not_there(path, "a folder or a file of data"))
     return propose(facts.gather(sources.look(path), str(path)), target)
+
+
+def _not_there(path: Path, wanted: str) -> str:
+    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
+    return f"{path} does not exist; " + (f"did you mean {path.with_name(near)}?" if near else f"give {wanted}")
 
 
 def _write_table(table: pl.DataFrame, file: Path) -> None:

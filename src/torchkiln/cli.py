@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal's poor encoding is no reason to stop
     try:
-        code = app(args=words, prog_name="torchkiln", standalone_mode=False)
+        command = typer.main.get_command(app)
+        with command.make_context("torchkiln", words) as context:
+            command.invoke(context)
         sys.stdout.flush()
+    except typer.Exit as done:  # after --help and --version
+        return done.exit_code
     except BrokenPipeError:
         # Whoever read our output has had enough; Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _fail(error, words)
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def _version(wanted: bool) -> None:
@@ -320,8 +325,9 @@ def _usage(error: Any, words: Sequence[str]) -> str:
 def _unexpected(error: BaseException, words: Sequence[str]) -> str:
     """An error that nobody foresaw: its kind, its place, and how to see more."""
     frames = traceback.extract_tb(error.__traceback__)
-    foreign = [f for f in frames if "site-packages" not in f.filename and "/torchkiln/" not in f.filename]
-    at = f" in {foreign[-1].filename}, line {foreign[-1].lineno}" if foreign[1:] else ""
+    known = (sysconfig.get_path("stdlib"), str(Path(__file__).parent))
+    foreign = [f for f in frames if not f.filename.startswith(known) and "site-packages" not in f.filename]
+    at = f" in {foreign[-1].filename}, line {foreign[-1].lineno}" if foreign else ""
     said = " ".join(str(error).split())[:300]
     again = " ".join(["torchkiln", *words, "--debug"])
     return f"unexpected {type(error).__name__}{at}: {said or 'no word of why'} (where it arose: {again})"

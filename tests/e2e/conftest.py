@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 Kiln = Callable[..., "subprocess.CompletedProcess[str]"]
+Here = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,20 @@ def kiln(command: Path, environment: dict[str, str]) -> Kiln:
             timeout=600,
             **more,  # type: ignore[call-overload]
         )
+
+    return run
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """`here("fit", path, cwd=folder)` gives exit code, stdout and stderr; in this process, so quicker."""
+
+    from torchkiln.cli import main
+
+    def run(*arguments: str | Path, cwd: Path) -> tuple[int, str, str]:
+        monkeypatch.chdir(cwd)
+        code = main([str(a) for a in arguments])
+        return code, *capsys.readouterr()
 
     return run
 

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-from torchkiln.cli import main
-
 
 class Case(NamedTuple):
     """How the input is spoilt, and the words that the sentence must hold."""
@@ -168,18 +166,6 @@ CASES = {
     "a run directory that cannot be written": Case(file_in_the_way, ("runs/one", "--out")),
     "a run that is not there": Case(lambda folder, shapes, table: ["test", "runs/none"], ("runs/none",)),
 }
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """`here("fit", path, cwd=folder)` -> (exit code, stdout, stderr)."""
-
-    def run(*arguments: str | Path, cwd: Path) -> tuple[int, str, str]:
-        monkeypatch.chdir(cwd)
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.mark.parametrize("name", CASES)

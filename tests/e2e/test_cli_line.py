@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,10 @@ def test_the_run_directory_is_complete(line: Any) -> None:
 def test_the_tables_have_a_row_an_epoch(line: Any) -> None:
     folder, _, _, metric, *_ = line
     run = folder / "runs" / "one"
-    metrics = list(csv.DictReader((run / "metrics.csv").open(newline="")))
-    timings = list(csv.DictReader((run / "timings.csv").open(newline="")))
+    metrics, timings = (
+        list(csv.DictReader((run / name).read_text(encoding="utf-8").splitlines()))
+        for name in ("metrics.csv", "timings.csv")
+    )
     assert [row["epoch"] for row in metrics] == [row["epoch"] for row in timings]
     assert 1 <= len(metrics) <= 8
     assert {"epoch", "step", "train_loss", "val_loss", f"val_{metric}", "lr"} <= set(metrics[0])
@@ -117,19 +120,19 @@ def test_splits_and_predictions_name_the_same_rows(line: Any) -> None:
     assert {"key", "target", "prediction"} <= set(predictions.columns)
 
 
-def test_testing_again_gives_the_same(line: Any, kiln: Any) -> None:
+def test_testing_again_gives_the_same(line: Any, here: Any) -> None:
     folder, _, _, metric, *_ = line
     before = json.loads((folder / "runs" / "one" / "test.json").read_text())
-    again = kiln("test", "runs/one", "--json", cwd=folder)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["metrics"][metric]["value"] == before["metrics"][metric]["value"]
+    code, out, errors = here("test", "runs/one", "--json", cwd=folder)
+    assert code == 0, errors
+    assert json.loads(out)["metrics"][metric]["value"] == before["metrics"][metric]["value"]
 
 
-def test_prediction_on_the_data_itself(line: Any, kiln: Any) -> None:
+def test_prediction_on_the_data_itself(line: Any, here: Any) -> None:
     """Rows of the test split get the prediction that the test gave them: one way from input to output."""
     folder, data, *_ = line
-    done = kiln("predict", "runs/one", data, "--out", "out.csv", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    code, _, errors = here("predict", "runs/one", data, "--out", "out.csv", cwd=folder)
+    assert code == 0, errors
     rows = pl.read_csv(folder / "out.csv", schema_overrides={"key": pl.String})
     splits = pl.read_parquet(folder / "runs" / "one" / "splits.parquet")
     assert len(rows) == len(splits)
@@ -142,27 +145,28 @@ def test_prediction_on_the_data_itself(line: Any, kiln: Any) -> None:
         assert both["prediction"].to_list() == both["prediction_again"].cast(pl.String).to_list()
 
 
-def test_the_report_is_one_file(line: Any, kiln: Any) -> None:
+def test_the_report_is_one_file(line: Any, here: Any) -> None:
     folder, *_ = line
     page = folder / "runs" / "one" / "report.html"
     page.unlink()
-    done = kiln("report", "runs/one", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    code, _, errors = here("report", "runs/one", cwd=folder)
+    assert code == 0, errors
     text = page.read_text(encoding="utf-8")
     assert "<html" in text
-    assert 'src="http' not in text
-    assert "<link" not in text
+    assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//""", text)
 
 
-def test_comparing_two_runs(line: Any, kiln: Any) -> None:
+def test_comparing_two_runs(line: Any, here: Any) -> None:
     folder, _, _, metric, *_ = line
-    other = kiln("fit", "recipe.yaml", "--out", "runs/two", "train.epochs=1", "seed=1", cwd=folder)
-    assert other.returncode == 0, other.stderr
-    plain = kiln("compare", "runs/one", "runs/two", cwd=folder)
-    assert plain.returncode == 0, plain.stderr
-    assert "train.epochs" in plain.stdout
-    machine = kiln("compare", "runs/one", "runs/two", "--json", cwd=folder)
-    assert metric in json.dumps(json.loads(machine.stdout))
+    code, out, errors = here(
+        "fit", "recipe.yaml", "--out", "runs/two", "train.epochs=1", "seed=1", cwd=folder
+    )
+    assert code == 0, errors
+    code, out, errors = here("compare", "runs/one", "runs/two", cwd=folder)
+    assert code == 0, errors
+    assert "train.epochs" in out
+    _, out, _ = here("compare", "runs/one", "runs/two", "--json", cwd=folder)
+    assert metric in json.dumps(json.loads(out))
 
 
 def test_fit_with_data_in_place_of_a_recipe(kiln: Any, houses: Path, tmp_path: Path) -> None:

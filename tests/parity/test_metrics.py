@@ -99,24 +99,3 @@ def test_a_constant_target_has_no_r2() -> None:
     assert math.isnan(_metrics.r2(target, target))
     with np.errstate(invalid="ignore"):
         assert math.isnan(sk.r2_score(target, target, force_finite=False))
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_predictions_that_are_not_finite_have_no_score(bad: float) -> None:
-    p = np.full((4, 2), 0.5, np.float32)
-    p[2, 0] = bad
-    target = np.array([0, 1, 0, 1])
-    assert all(math.isnan(m.score(target, p)) for m in _metrics.classification(["a", "b"]))
-    assert all(math.isnan(m.score(target.astype(float), p[:, 0])) for m in _metrics.regression())
-
-
-def test_no_rows_have_no_score() -> None:
-    nothing = np.zeros(0, np.int64)
-    empty = np.zeros((0, 2), np.float32)
-    assert all(math.isnan(m.score(nothing, empty)) for m in _metrics.classification(["a", "b"]))
-
-
-def test_auroc_is_left_out_where_classes_are_many() -> None:
-    names = [str(i) for i in range(_metrics.MOST_CLASSES_FOR_AUROC + 1)]
-    assert "auroc" not in [m.name for m in _metrics.classification(names)]
-    assert "auroc" in [m.name for m in _metrics.classification(names[:-1])]

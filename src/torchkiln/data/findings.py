@@ -190,7 +190,9 @@ def _capped(train: pl.Series, target: str) -> list[Finding]:
     for end, word in ((float(numbers.max()), "largest"), (float(numbers.min()), "smallest")):
         share = float((numbers == end).mean())
         if share >= 0.02 and end != 0:
-            text = f"the target {target!r} seems cut off: {share:.1%} of train hold its {word} value, {end:,.10g}"
+            text = (
+                f"the target {target!r} seems cut off: {share:.1%} of train are its {word} value, {end:,.10g}"
+            )
             findings.append(Finding("capped_target", "note", text))
     return findings
 

@@ -8,10 +8,10 @@ from torchkiln.data.source import Finding
 
 _MOST = 100_000
 """Training rows that are looked at, spread over all."""
-_BINS = 256
-"""Bins of equal counts that numbers are put into."""
+_ROWS = 10
+"""Rows that a value must have, on average, to be looked at by itself; other numbers go by their order."""
 _SURE = 0.99
-"""Share of the uncertainty about the target that one column takes away, from which it is a leak."""
+"""Share of what there is to know of the target that one column tells, from which it is a leak."""
 
 
 def find(train: pl.DataFrame, target: str, classification: bool) -> list[Finding]:
@@ -25,11 +25,7 @@ def find(train: pl.DataFrame, target: str, classification: bool) -> list[Finding
     sample = train.gather_every(-(-len(train) // _MOST) or 1)
     findings = []
     for column in sample.drop("key", "split", target).get_columns():
-        groups = _groups(column)
-        if groups is None or sample.is_empty():
-            continue
-        pairs = pl.DataFrame({"group": groups, "target": sample[target]})
-        told = _classes_told(pairs) if classification else _numbers_told(pairs)
+        told = _told(column, sample[target], classification)
         if told >= _SURE:
             text = (
                 f"column {column.name!r} alone tells {told:.1%} of what there is to tell of {target!r}; if "
@@ -39,16 +35,31 @@ def find(train: pl.DataFrame, target: str, classification: bool) -> list[Finding
     return findings
 
 
-def _groups(column: pl.Series) -> pl.Series | None:
-    """Values in groups of ten rows and more, on average; None where there are too many different ones."""
-    if column.dtype.is_nested() or column.dtype == pl.Binary:
-        return None
-    distinct, bins = column.n_unique(), min(_BINS, len(column) // 10)
-    if 1 < distinct <= len(column) / 10:
-        return column.cast(pl.String)
-    if column.dtype.is_numeric() and min(distinct, bins) > 1:
-        return (column.rank("ordinal") / len(column) * bins).ceil().cast(pl.String)
-    return None
+def _told(column: pl.Series, target: pl.Series, classification: bool) -> float:
+    """Share of what there is to know of the target that the column tells: 0 nothing, 1 all."""
+    if column.dtype.is_nested() or column.dtype == pl.Binary or column.n_unique() < 2:
+        return 0.0
+    pairs = pl.DataFrame({"group": column, "target": target})
+    if column.n_unique() <= len(column) / _ROWS:
+        return _classes_told(pairs) if classification else _numbers_told(pairs)
+    if not column.dtype.is_numeric():
+        return 0.0
+    return _classes_in_order(pairs.drop_nulls()) if classification else _numbers_in_order(pairs.drop_nulls())
+
+
+def _classes_in_order(pairs: pl.DataFrame) -> float:
+    """How few changes of class are met along the sorted column, beside those of a shuffled one."""
+    ordered = pairs.sort("group", "target")["target"]
+    changes = int((ordered != ordered.shift(1)).fill_null(False).sum())
+    shares = ordered.value_counts()["count"] / len(ordered)
+    by_chance = len(ordered) * (1 - float((shares**2).sum()))
+    return 1 - (changes - ordered.n_unique() + 1) / by_chance if by_chance > _ROWS else 0.0
+
+
+def _numbers_in_order(pairs: pl.DataFrame) -> float:
+    """How well the order of the column is that of the target, or its reverse."""
+    correlation = pairs.select(pl.corr("group", "target", method="spearman")).item()
+    return float(correlation) ** 2 if len(pairs) > _ROWS and correlation is not None else 0.0
 
 
 def _classes_told(pairs: pl.DataFrame) -> float:

@@ -192,7 +192,7 @@ def _plain_types(frame: pl.DataFrame, name: str) -> tuple[pl.DataFrame, list[Fin
         elif dtype.is_nested() or dtype == pl.Object:
             left.append(column.name)
             continue
-        elif dtype.is_(pl.Categorical) or isinstance(dtype, pl.Enum):
+        elif isinstance(dtype, pl.Categorical | pl.Enum):
             column = column.cast(pl.String)
         elif dtype.is_decimal():
             column = column.cast(pl.Float64)
@@ -247,10 +247,8 @@ def _joined(
     frames: list[pl.DataFrame], written: bool, text: Iterable[str]
 ) -> tuple[pl.DataFrame, list[Finding]]:
     """All rows, `key` and `split` first; columns of text files get their types from all parts together."""
-    try:
-        frame = pl.concat(frames, how="vertical_relaxed")
-    except pl.exceptions.PolarsError:
-        raise DataError(_clash(frames)) from None
+    _refuse_clashes(frames)
+    frame = pl.concat(frames, how="vertical_relaxed")
     own = frame.drop(_RESERVED)
     findings: list[Finding] = []
     if written:
@@ -258,12 +256,13 @@ def _joined(
     return pl.concat([frame.select(_RESERVED), own], how="horizontal"), findings
 
 
-def _clash(frames: list[pl.DataFrame]) -> str:
+def _refuse_clashes(frames: list[pl.DataFrame]) -> None:
+    """Columns of two types are refused, but for numbers of different width."""
     for column in frames[0].columns:
-        types = sorted({str(f.schema[column]) for f in frames})
-        if len(types) > 1:
-            return f"column {column!r} is {' and '.join(types)} in different files; make it one type"
-    return "the files do not fit together"
+        types = {f.schema[column] for f in frames} - {pl.Null()}
+        if len(types) > 1 and not all(t.is_numeric() for t in types):
+            found = " and ".join(sorted(map(str, types)))
+            raise DataError(f"column {column!r} is {found} in different files; make it one type")
 
 
 def _split_column(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Finding]]:

@@ -161,17 +161,19 @@ def _allot(sizes: Ints, share: float) -> Ints:
     return np.asarray(np.minimum(rows, np.maximum(sizes - 1, 0)))
 
 
-def _fill(sizes: Ints, rows: int) -> npt.NDArray[np.bool_]:
-    """Which units, in their order, come nearest to `rows` rows together; never all of them."""
-    taken = np.zeros(len(sizes), bool)
+def _fill(sizes: Ints, rows: int, keep: int = 1) -> npt.NDArray[np.bool_]:
+    """Which units, in their order, come nearest to `rows` rows together; `keep` units are left."""
+    taken: list[int] = []
     total = 0
     for place, size in enumerate(sizes.tolist()):
-        if total >= rows or taken.sum() == len(sizes) - 1:
+        if total >= rows or len(taken) >= len(sizes) - keep:
             break
         if total + size / 2 <= rows:
-            taken[place] = True
+            taken.append(place)
             total += size
-    return taken
+    mask = np.zeros(len(sizes), bool)
+    mask[taken] = True
+    return mask
 
 
 def _by_group(units: Units, shares: dict[str, float], seed: int) -> Ints:
@@ -185,8 +187,8 @@ def _by_group(units: Units, shares: dict[str, float], seed: int) -> Ints:
     for attempt in range(_TRIES):
         left = randomness.permutation(seed, "split", attempt, len(sizes))
         where = np.zeros(len(sizes), np.int64)
-        for split, share in shares.items():
-            taken = _fill(sizes[left], max(1, round(float(sizes[left].sum()) * share)))
+        for keep, (split, share) in zip((len(shares), 1), shares.items(), strict=False):
+            taken = _fill(sizes[left], max(1, round(float(sizes[left].sum()) * share)), keep)
             if not taken.any():  # all are larger than the whole share
                 taken[sizes[left].argmin()] = True
             where[left[taken]] = SPLITS.index(split)

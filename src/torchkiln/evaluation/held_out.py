@@ -13,6 +13,7 @@ from torch import nn
 
 from torchkiln.codec.base import Codec, InputCodec, TargetCodec
 from torchkiln.codec.target import Labels
+from torchkiln.codec.text import NgramCodec, TokenCodec
 from torchkiln.data.store import Store
 from torchkiln.errors import DataError, ModelError
 from torchkiln.evaluation import anatomy, baselines, inference, mistakes, slices
@@ -72,56 +73,53 @@ def evaluate(
     task: Task,
     net: nn.Module,
     store: Store,
-    frame: pl.DataFrame | None,
+    frame: pl.DataFrame,
     target: Array | None,
-    train_frame: pl.DataFrame | None,
+    train_frame: pl.DataFrame,
     recipe: Recipe,
     seed: int,
     batch_size: int,
     device: torch.device | str,
     with_baselines: bool = True,
-    target_codec: TargetCodec | None = None,
-    train_target: Array | None = None,
 ) -> HeldOut:
     """Scores with intervals, baselines beside them, and what the scores are made of; writes nothing.
 
     Args:
-        store, frame, target: The test rows, encoded, raw and as encoded targets [n], in one order; the
-            frame is None for datasets of the person's own.
-        train_frame: Raw training rows with labels, for the baselines; None as for `frame`.
+        store, frame, target: The test rows, encoded, raw and as encoded targets [n], in one order. Of
+            datasets of the person's own the frame holds but `key`, and the task's codec no inputs.
+        train_frame: Raw training rows with labels, for the baselines.
+        recipe: Its `train.monitor` is the metric compared, unless it is a loss; else the task's first is.
         seed: The run's; the same one gives the same intervals.
         with_baselines: Whether simpler models are fitted to compare with.
-        target_codec: What targets mean, for datasets of the person's own; None: the task's codec says.
-        train_target: Encoded training targets, for the trivial baseline where there is no `train_frame`.
 
     Raises:
         DataError: There are no rows, or no labels.
         ModelError: The net's predictions do not have the task's form.
     """
     known = _labelled(target, store, frame)
-    if frame is None:
-        frame = pl.DataFrame({"key": [str(i) for i in range(len(known))]})
     prediction = inference.run(task, net, store, batch_size, device)
-    inputs = None if target_codec else task.codec.inputs
-    text = (recipe.data.text or "text") if inputs is not None and task.source_kind == "text" else None
-    rows = _Rows(task, inputs, target_codec or task.codec.target, frame, known, prediction, text, seed)
+    inputs: InputCodec | None = task.codec.inputs
+    text = inputs.column if isinstance(inputs, NgramCodec | TokenCodec) else None
+    rows = _Rows(task, inputs, task.codec.target, frame, known, prediction, text, seed)
     _check_form(rows)
-    beside, notes = _baselines(rows, train_frame, train_target) if with_baselines else ([], [])
+    beside, notes = _baselines(rows, train_frame) if with_baselines else ([], [])
     metrics = task.metrics()
     scores = score(metrics, known, {NET: prediction} | {b.name: b.prediction for b in beside}, seed)
-    test = _test(rows, metrics, scores, beside)
+    test = _test(rows, _primary_first(metrics, recipe), scores, beside)
     test["notes"] = [*_broken(rows), *scores.notes, *notes, *test["notes"]]
     worst = mistakes.worst(frame, known, prediction, inputs, rows.codec, text) if rows.sound.all() else []
     return HeldOut(test, _table(rows), worst)
 
 
-def _labelled(target: Array | None, store: Store, frame: pl.DataFrame | None) -> Array:
+def _labelled(target: Array | None, store: Store, frame: pl.DataFrame) -> Array:
     if len(store) == 0:
         raise DataError("the test split has no rows; give data.test or a data.split.test above 0")
     if target is None:
         raise DataError("the test rows have no labels, so there is nothing to measure; predict needs none")
-    if len(target) != len(store) or (frame is not None and len(frame) != len(store)):
-        raise DataError(f"{len(store)} encoded test rows do not match {len(target)} targets")
+    if not len(target) == len(store) == len(frame):
+        raise DataError(
+            f"{len(store)} encoded test rows, {len(frame)} raw ones and {len(target)} targets differ"
+        )
     if target.dtype.kind == "f" and not np.isfinite(target).all():
         raise DataError(f"{int((~np.isfinite(target)).sum())} of {len(target)} test rows have no label")
     return target
@@ -137,26 +135,28 @@ def _check_form(rows: _Rows) -> None:
         )
 
 
-def _baselines(
-    rows: _Rows, train_frame: pl.DataFrame | None, train_target: Array | None
-) -> tuple[list[Baseline], list[str]]:
-    if train_target is None and train_frame is not None:
-        train_target = rows.codec.encode(train_frame[rows.codec.column])
-    if train_target is None:
-        return [], []
+def _baselines(rows: _Rows, train_frame: pl.DataFrame) -> tuple[list[Baseline], list[str]]:
+    target = rows.codec.encode(train_frame[rows.codec.column])
     classes = len(rows.labels) if rows.labels is not None else None
-    found: list[Baseline] = [baselines.trivial(train_target, len(rows.target), classes)]
-    if rows.inputs is None or train_frame is None:
+    found: list[Baseline] = [baselines.trivial(target, len(rows.target), classes)]
+    if rows.inputs is None:
         return found, []
     codec = Codec(rows.inputs, rows.codec)
     try:
-        better = baselines.classical(train_frame, train_target, rows.frame, codec, rows.text, rows.seed)
+        better = baselines.classical(train_frame, target, rows.frame, codec, rows.text, rows.seed)
     except Exception as error:  # whatever a comparison dies of, the test of the net itself must not be lost
         return found, [f"The classical baseline could not be fitted: {type(error).__name__}: {error}"]
     return ([*found, better], better.notes) if better is not None else (found, [])
 
 
+def _primary_first(metrics: list[Metric], recipe: Recipe) -> list[Metric]:
+    """The metrics, first the one that said which epoch was best, unless that was a loss."""
+    watched = (recipe.train.monitor or "").removeprefix("val_")
+    return sorted(metrics, key=lambda m: m.name != watched or "loss" in m.name)
+
+
 def _test(rows: _Rows, metrics: list[Metric], scores: Scores, beside: list[Baseline]) -> dict[str, Any]:
+    """Content of test.json, but for the notes on the scores; the first of `metrics` is the primary one."""
     first, ours = metrics[0], scores.values[NET]
     standings = [
         Standing(b.name, scores.values[b.name][first.name], scores.difference(NET, b.name, first.name))

@@ -36,7 +36,7 @@ from torchkiln.tasks._base import Array
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.bool_]
 MOST = 30
-_FEWEST_ROWS, _LARGEST_SHARE = 20, 0.95
+_FEWEST_ROWS, _LARGEST_SHARE = 20, 0.7
 _MOST_VALUES = 100
 """Of a column; one with more is a name of rows rather than of groups."""
 _MOST_PICTURES = 20_000

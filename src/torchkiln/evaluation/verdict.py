@@ -46,8 +46,8 @@ def verdict(metric: Metric, n: int, score: Interval, beside: list[Standing]) -> 
     if not math.isfinite(score.value):
         text = f"The net has no {name} on the {n:,} test rows: see the notes."
         return {"text": text, "beats_trivial": False, "beats_classical": False if beside[1:] else None}
-    held = f" (95 % interval {_figure(score.low)} to {_figure(score.high)})"
-    text = f"{name[0].upper()}{name[1:]} is {_figure(score.value)}{held} on {n:,} test rows."
+    held = f"(95 % interval {_figure(score.low, score)} to {_figure(score.high, score)})"
+    text = f"{name[0].upper()}{name[1:]} is {_figure(score.value, score)} {held} on {n:,} test rows."
     said = [_said(metric, one, trivial=i == 0) for i, one in enumerate(beside)]
     beats = [one.against(metric) == "better" for one in beside]
     return {
@@ -58,15 +58,15 @@ def verdict(metric: Metric, n: int, score: Interval, beside: list[Standing]) -> 
 
 
 def _said(metric: Metric, one: Standing, trivial: bool) -> str:
-    gap, how, has = one.difference, one.against(metric), _figure(one.score.value)
-    between = f"(95 % interval of the difference {_figure(gap.low)} to {_figure(gap.high)})"
+    gap, how, has = one.difference, one.against(metric), _figure(one.score.value, one.score)
+    between = f"(95 % interval of the difference {_figure(gap.low, gap)} to {_figure(gap.high, gap)})"
     if how == "better":
         return f"That beats {_called(one.name)} at {has}."
     if trivial:
         tail = "does worse than" if how == "worse" else "is not told apart from"
         return f"The net {tail} {_called(one.name)} at {has} {between}: it has learnt nothing of use."
     if how == "worse":
-        by = _figure(abs(gap.value))
+        by = _figure(abs(gap.value), gap)
         return f"{one.name} does better at {has}, by {by} {between}: prefer it as it stands."
     return f"{one.name} has {has}; these rows do not tell which is better {between}."
 
@@ -75,7 +75,10 @@ def _called(name: str) -> str:
     return f"the {name}" if name in ("majority class", "mean") else name
 
 
-def _figure(value: float) -> str:
-    if not math.isfinite(value):
-        return "undefined"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+def _figure(value: float, interval: Interval) -> str:
+    """With as many decimals as show the interval's width to three digits: more of them would mean nothing."""
+    width = interval.high - interval.low
+    if not math.isfinite(value) or not math.isfinite(width):
+        return "undefined" if not math.isfinite(value) else f"{value:.4g}"
+    decimals = 2 - math.floor(math.log10(width)) if width > 0 else 4
+    return f"{value:,.{min(max(decimals, 0), 8)}f}"

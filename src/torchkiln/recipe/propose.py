@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,25 +105,59 @@ def propose(facts: Facts, target: str | None = None) -> str:
     chosen = find_target(facts, target)
     task, why = _task(facts, chosen.column)
     lines = [
-        f"# Written by torchkiln init: {_summary(facts)}.",
-        f"# Names and defaults of all keys: torchkiln schema. A key can be set for one run: {_OVERRIDE}",
-        *_said(f"task: {task}", why),
+        f"# {_summary(facts)}. Written by torchkiln init; train, test and report: torchkiln fit THIS_FILE",
+        f"task: {task}  # {why}",
         "data:",
         f"  path: {scalar(facts.path)}",
         *_columns(facts, chosen),
         *_split(facts, chosen.column, task),
-        "# The main settings with their defaults; take the # away to change one.",
-        *[f"# {line}" for line in _KNOBS],
+        "",
+        "# More that can be said, each with its default: take the # away to change it. null is decided for",
+        "# the data at hand, and the run's own recipe.yaml says how. All keys: torchkiln schema",
+        *[f"# {line}" for line in _settings(task)],
     ]
     return "\n".join(lines) + "\n"
 
 
-_OVERRIDE = "torchkiln fit RECIPE train.epochs=5"
-_KNOBS = (
-    "seed: 0",
-    "model:",
-    "  name: auto",
-)
+def _settings(task: str) -> list[str]:
+    """The settings that are changed most, as YAML that changes nothing."""
+    classes = not task.endswith("regression")
+    loss = "cross_entropy, bce_with_logits, nll" if classes else "mse, l1, smooth_l1"
+    models = _MODELS[task.split("_")[0]]
+    return [
+        "seed: 0",
+        "model:",
+        f"  name: null  # {models}; or in its place class_path: my_package.nets.Net",
+        *(
+            ["  pretrained: auto", "  freeze: null  # such as backbone"]
+            if not task.startswith("table")
+            else []
+        ),
+        "loss:",
+        f"  name: null  # {loss}",
+        *(["  class_weights: null  # balanced"] if classes else []),
+        "optimizer:",
+        "  name: null  # adamw, adam, sgd",
+        "  lr: null",
+        "scheduler:",
+        "  name: null  # cosine, linear, one_cycle, step, plateau, constant",
+        "train:",
+        "  epochs: null",
+        "  max_time: null  # 90s, 10m, 2h",
+        "  batch_size: null",
+        "  early_stopping: null  # {patience: 10}",
+        "  monitor: null  # the validation metric that says which epoch is best",
+        "  precision: auto  # 32, bf16, 16",
+        "  device: auto  # cpu, cuda, mps",
+        "  deterministic: false",
+    ]
+
+
+_MODELS = {
+    "image": "small_conv, resnet18, mobilenet_v3_small ..., timm:NAME",
+    "table": "tabm, mlp, ft_transformer",
+    "text": "ngrams",
+}
 
 
 def find_target(facts: Facts, name: str | None = None) -> Target:
@@ -158,6 +193,8 @@ def is_text(facts: Facts) -> bool:
     if text is None:
         return False
     guess = _guess(facts)
+    if guess and not is_class(guess.column):
+        return False
     target = guess.column.name if guess else None
     others = [c for c in facts.columns if c.name not in (text.name, target) and not _numbers_rows(c)]
     named = text.name.lower() in _TEXT_NAMES
@@ -203,7 +240,8 @@ def find_time(columns: Sequence[Column], target: str) -> Column | None:
 def scalar(value: object) -> str:
     """A value as YAML in one line, quoted where it must be."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
-    return text.removesuffix("\n").removesuffix("\n...")
+    text = text.removesuffix("\n").removesuffix("\n...")
+    return text if "\n" not in text else json.dumps(value, ensure_ascii=False)
 
 
 # The target
@@ -272,10 +310,6 @@ def _summary(facts: Facts) -> str:
     return f"{facts.path}, {facts.rows:,} {what}"
 
 
-def _said(line: str, why: str) -> list[str]:
-    return [f"{line}  # {why}"]
-
-
 def _columns(facts: Facts, target: Target) -> list[str]:
     lines = []
     text = find_text(facts.columns, target.column.name) if facts.kind == "text" else None
@@ -289,8 +323,7 @@ def _columns(facts: Facts, target: Target) -> list[str]:
         line += f"  # {target.reason}; for another: torchkiln init {facts.path} --target COLUMN"
     lines.append(line)
     if target.column.missing:
-        lines += [f"  # {target.column.missing:,} rows have no {target.column.name}; `stop` refuses them",
-                  "  unlabelled: drop"]  # fmt: skip
+        lines.append(f"  unlabelled: drop  # {target.column.missing:,} rows have no label; stop refuses them")
     return lines
 
 

@@ -149,10 +149,9 @@ def _difference(
 def _sentence(one: str, base: str, primary: str, gap: intervals.Difference, better: bool, method: str) -> str:
     said = words.signed(gap.value, gap.low, gap.high)
     inside = words.interval(gap.value, gap.low, gap.high)
-    figures = f"{words.measure(primary)} {said}" + (f", 95 % interval {inside}" if inside else "")
-    where = (
-        "same test rows" if method == _PAIRED else "from the two intervals, as the test rows differ or lack"
-    )
+    less = " (less is better)" if better != (gap.value > 0) else ""
+    figures = f"{words.measure(primary)} {said}{less}" + (f", 95 % interval {inside}" if inside else "")
+    where = f"{method}, same test rows" if method == _PAIRED else f"from {method}, not row by row"
     if not gap.is_clear:
         return f"{one} and {base} do not differ beyond chance: {figures} ({where})"
     return f"{one} is {'better' if better else 'worse'} than {base}: {figures} ({where})"

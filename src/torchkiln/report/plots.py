@@ -16,7 +16,7 @@ LEFT, RIGHT, TOP, BELOW = 56.0, 14.0, 30.0, 42.0
 MOST_POINTS = 400
 """Points of one line; more would be closer together than a pixel."""
 MOST_DOTS = 60
-"""Points of one line that are drawn as dots too, with their values for the pointer."""
+"""Points of one line that tell their values to the pointer; of no more points, each is drawn as a dot."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Score:
         name: Whose score it is.
         ours: Whether it is this run's.
         value, low, high: The score and its 95 % interval; low and high may be None.
+        places: Decimals to print; None: as many as the interval can carry.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Score:
     value: float
     low: float | None
     high: float | None
+    places: int | None = None
 
 
 def curves(
@@ -92,18 +94,9 @@ def curves(
 
 
 def _draw(series: Series, x: Axis, y: Axis, x_label: str) -> list[str]:
-    parts = []
     finite = np.isfinite(series.y)
-    px, py = thin(x.at(series.x), y.at(series.y))
-    parts.append(path(px, py, f"line {series.css}"))
-    if len(series.x) <= MOST_DOTS:
-        for a, b in zip(series.x[finite], series.y[finite], strict=True):
-            tip = f"{series.name}, {x_label} {a:,.0f}: {words.figure(float(b))}"
-            parts.append(
-                dot(
-                    float(x.at(a)), float(y.at(b)), 5 if len(series.x) == 1 else 2.2, f"dot {series.css}", tip
-                )
-            )
+    parts = [path(*thin(x.at(series.x), y.at(series.y)), f"line {series.css}")]
+    parts += _dots(series, x, y, x_label)
     for a in series.x[~finite][:MOST_POINTS]:
         at = float(x.at(a))
         parts.append(
@@ -113,6 +106,29 @@ def _draw(series: Series, x: Axis, y: Axis, x_label: str) -> list[str]:
     if not finite.any():
         parts.append(text((x.start + x.end) / 2, (y.start + y.end) / 2, "no finite value", "tick middle"))
     return parts
+
+
+def _dots(series: Series, x: Axis, y: Axis, x_label: str) -> list[str]:
+    """Points with their values for the pointer; of a long line a few, which are not to be seen."""
+    places = np.flatnonzero(np.isfinite(series.y))
+    radius, css = (5.0 if len(series.x) == 1 else 2.2), f"dot {series.css}"
+    if len(series.x) > MOST_DOTS:
+        places = (
+            places[np.unique(np.linspace(0, len(places) - 1, MOST_DOTS).astype(int))]
+            if len(places)
+            else places
+        )
+        radius, css = 6.0, "ghost"
+    return [
+        dot(
+            float(x.at(a)),
+            float(y.at(b)),
+            radius,
+            css,
+            f"{series.name}, {x_label} {a:,.0f}: {words.figure(b)}",
+        )
+        for a, b in zip(series.x[places].tolist(), series.y[places].tolist(), strict=True)
+    ]
 
 
 def _mark(x: Axis, y: Axis, mark: tuple[float, str], series: Series) -> list[str]:
@@ -170,18 +186,13 @@ def intervals(name: str, title: str, scores: Sequence[Score], label: str) -> Mar
     body.append(text(WIDTH / 2, bottom + 31, label, "tick middle"))
     for place, one in enumerate(scores):
         body += _whisker(one, x, row * place + 18, row * place + 34)
-    told = [
-        f"{s.name}: {words.score(s.value, s.low, s.high)}"
-        + (f", 95 % interval {words.interval(s.value, s.low, s.high)}" if s.low is not None else "")
-        for s in scores
-    ]
+    told = [f"{s.name}: {_score(s)}" for s in scores]
     return picture(name, height, title, "; ".join(told) + ".", body)
 
 
 def _whisker(one: Score, x: Axis, text_at: float, at: float) -> list[str]:
     css = "ours" if one.ours else "other"
-    value, inside = words.score(one.value, one.low, one.high), words.interval(one.value, one.low, one.high)
-    told = f"{value} ({inside})" if inside else value
+    told = _score(one)
     parts = [
         text(10, text_at, words.cut(one.name, 32), "label strong" if one.ours else "label"),
         text(WIDTH - 12, text_at, told, "label end strong" if one.ours else "label end"),
@@ -191,6 +202,11 @@ def _whisker(one: Score, x: Axis, text_at: float, at: float) -> list[str]:
         parts.append(rect(low, at - 3, max(high - low, 1), 6, f"fill {css}", opacity=0.45))
     parts.append(dot(float(x.at(one.value)), at, 5, f"dot {css}", f"{one.name}: {told}"))
     return parts
+
+
+def _score(one: Score) -> str:
+    inside = words.interval(one.value, one.low, one.high, one.places)
+    return words.score(one.value, one.low, one.high, one.places) + (f" ({inside})" if inside else "")
 
 
 def whisker(

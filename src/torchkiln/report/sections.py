@@ -251,9 +251,9 @@ def _decision(one: Json) -> Json:
     candidates = [c for c in one.get("candidates") or [] if isinstance(c, dict)]
     times = [t for c in candidates if (t := finite(c.get("milliseconds"))) is not None]
     longest = max(times, default=0.0) or 1.0
-    chosen, rows = str(one.get("chosen")), []
+    chosen, rows = str(_flat(one.get("chosen"))), []
     for c in candidates:
-        value, took = str(c.get("value")), finite(c.get("milliseconds"))
+        value, took = str(_flat(c.get("value"))), finite(c.get("milliseconds"))
         row = {
             "value": value,
             "chosen": value == chosen,

@@ -83,8 +83,8 @@ def _round_steps(low: float, high: float, most: int) -> list[float]:
 
 
 def tick_labels(ticks: Sequence[float], *, log: bool = False) -> list[str]:
-    """Labels, thousands as k, exponents only where needed; all with as many decimals, but for log."""
-    if log:
+    """Labels, thousands as k, exponents only where needed; all with as many decimals, but over decades."""
+    if log and ticks and ticks[-1] >= 10 * ticks[0]:
         return [tick_labels([tick])[0] for tick in ticks]
     largest = max((abs(t) for t in ticks), default=0.0)
     if largest == 0:

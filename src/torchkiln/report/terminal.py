@@ -188,12 +188,8 @@ def score_lines(test: Mapping[str, Any]) -> list[Line]:
     primary = str(test.get("primary") or next(iter(metrics), ""))
     if primary not in metrics:
         return [("yellow", "There is no test score: the data has no test split.")]
-    lines = [
-        (
-            "bold",
-            f"{_score(primary, metrics[primary])} on {words.count(test.get('n'))} {test.get('split') or 'test'} rows",
-        )
-    ]
+    rows = f"{words.count(test.get('n'))} {test.get('split') or 'test'} rows"
+    lines = [("bold", f"{_score(primary, metrics[primary])} on {rows}")]
     others = [f"{words.measure(n)} {words.score(m['value'], m.get('low'), m.get('high'))}"
               for n, m in metrics.items() if n != primary]  # fmt: skip
     if others:

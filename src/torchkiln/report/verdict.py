@@ -108,20 +108,23 @@ def _score_table(material: Material, test: Json, standings: list[Standing | None
     """Rows of this run and its baselines, a column for each metric, the one that decides first."""
     first = primary(test)
     names = [first, *(n for n in test.get("metrics") or {} if n != first)]
-    train_seconds = (material.environment or {}).get("train_seconds")
-    rows = [_score_row(test, names, model_name(material), train_seconds, "this run")]
+    env = material.environment or {}
+    rows = [_score_row(test, test, names, model_name(material), env.get("train_seconds"), "this run")]
     said = {"behind": "behind", "even": "too near to call", "ahead": "wins", None: ""}
     for baseline, where in zip(test.get("baselines") or [], standings, strict=True):
-        row = _score_row(baseline, names, str(baseline.get("name")), baseline.get("seconds"), said[where])
-        rows.append({**row, "ours": False, "gap": _gap(baseline)})
+        name = str(baseline.get("name"))
+        seconds = baseline.get("seconds") or (env.get("baseline_seconds") or {}).get(name)
+        row = _score_row(test, baseline, names, name, seconds, said[where])
+        rows.append({**row, "ours": False, "gap": _gap(baseline, _places(test, first))})
     better = ["higher" if _metric(test, n).get("higher_is_better", True) else "lower" for n in names]
     return {"metrics": list(zip(map(words.measure, names), better, strict=True)), "rows": rows}
 
 
-def _score_row(holder: Json, names: list[str], name: str, seconds: Any, standing: str) -> Json:
-    cells = [_cell(_metric(holder, n)) for n in names]
+def _score_row(test: Json, holder: Json, names: list[str], name: str, seconds: Any, standing: str) -> Json:
+    cells = [_cell(_metric(holder, n), _places(test, n)) for n in names]
+    shown = words.cut(name, 60)
     return {
-        "name": words.cut(name, 60),
+        "name": shown,
         "ours": True,
         "seconds": seconds,
         "cells": cells,
@@ -130,18 +133,29 @@ def _score_row(holder: Json, names: list[str], name: str, seconds: Any, standing
     }
 
 
-def _cell(metric: Json) -> Json:
+def _places(test: Json, name: str) -> int | None:
+    """Decimals that this run's interval can carry, for the baselines' scores too; None: it has none."""
+    value, low, high = (finite(_metric(test, name).get(k)) for k in ("value", "low", "high"))
+    return None if value is None else words.decimals(value, low, high)
+
+
+def _cell(metric: Json, places: int | None) -> Json:
     value, low, high = (metric.get(k) for k in ("value", "low", "high"))
-    return {"value": words.score(value, low, high), "interval": words.interval(value, low, high)}
+    return {
+        "value": words.score(value, low, high, places),
+        "interval": words.interval(value, low, high, places),
+    }
 
 
-def _gap(baseline: Json) -> Json | None:
+def _gap(baseline: Json, places: int | None) -> Json | None:
     """This run's score less the baseline's."""
-    gap = baseline.get("difference") or {}
-    value, low, high = (gap.get(k) for k in ("value", "low", "high"))
+    value, low, high = ((baseline.get("difference") or {}).get(k) for k in ("value", "low", "high"))
     if finite(value) is None:
         return None
-    return {"value": words.signed(value, low, high), "interval": words.interval(value, low, high)}
+    return {
+        "value": words.signed(value, low, high, places),
+        "interval": words.interval(value, low, high, places),
+    }
 
 
 def _plot(test: Json) -> Any:
@@ -152,9 +166,9 @@ def _plot(test: Json) -> Any:
         metric = _metric(holder, name)
         value, low, high = (finite(metric.get(k)) for k in ("value", "low", "high"))
         if value is not None:
-            scores.append(plots.Score(label, ours, value, low, high))
+            scores.append(plots.Score(label, ours, value, low, high, _places(test, name)))
     better = "higher" if _metric(test, name).get("higher_is_better", True) else "lower"
-    title = f"{words.measure(name)} of this run and the baselines"
+    title = f"{words.measure(name)} of this run and the baselines, with 95 % intervals"
     return (
         plots.intervals("scores", title, scores, f"{words.measure(name)}, {better} is better")
         if scores

@@ -70,18 +70,20 @@ def figure(value: Any, digits: int = 4) -> str:
     return minus(f"{x:,.{max(digits - 1 - size, 0)}f}")
 
 
-def score(value: Any, low: Any = None, high: Any = None) -> str:
-    """A score with as many decimals as its interval can carry: `0.853`, `46,190`."""
+def score(value: Any, low: Any = None, high: Any = None, places: int | None = None) -> str:
+    """A score with as many decimals as its interval can carry, or `places`: `0.853`, `46,190`."""
     x = finite(value)
-    return figure(value) if x is None else minus(f"{x:,.{decimals(x, low, high)}f}")
+    if x is None:
+        return figure(value)
+    return minus(f"{x:,.{decimals(x, low, high) if places is None else places}f}")
 
 
-def interval(value: Any, low: Any, high: Any) -> str:
+def interval(value: Any, low: Any, high: Any, places: int | None = None) -> str:
     """`0.846 to 0.860`, with the decimals of the score; empty where there is no interval."""
     a, b = finite(low), finite(high)
     if a is None or b is None:
         return ""
-    places = decimals(finite(value) or 0.0, low, high)
+    places = decimals(finite(value) or 0.0, low, high) if places is None else places
     return minus(f"{a:,.{places}f} to {b:,.{places}f}")
 
 
@@ -95,9 +97,9 @@ def decimals(value: float, low: Any = None, high: Any = None) -> int:
     return min(max(digits - size, 0), 6)
 
 
-def signed(value: Any, low: Any = None, high: Any = None) -> str:
+def signed(value: Any, low: Any = None, high: Any = None, places: int | None = None) -> str:
     """A difference with its sign: `+0.012`, `-0.003`."""
-    text = score(value, low, high)
+    text = score(value, low, high, places)
     x = finite(value)
     return f"+{text}" if x is not None and x > 0 else text
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as L
@@ -15,10 +14,12 @@ import torch
 from torch import nn
 
 from torchkiln.codec.base import Codec
+from torchkiln.codec.target import Labels
 from torchkiln.data import own
+from torchkiln.data.order import EvalOrder
 from torchkiln.data.store import Store
 from torchkiln.errors import ModelError, RecipeError, RunError
-from torchkiln.evaluation import held_out
+from torchkiln.evaluation import held_out, inference
 from torchkiln.models import losses
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
@@ -203,24 +204,49 @@ def _job(
 
 def _test_task(run: RunDirectory, task: Custom, net: nn.Module, recipe: Recipe, data: own.OwnData) -> None:
     split, store = _held_out_split(data)
-    if task.target is None or store is None:
-        run.write_json("test.json", {"split": split, "task": "custom", "metrics": {}, "baselines": [], "primary": None,
-                                     "prediction_kind": None, "n": len(store) if store else 0,
-                                     "notes": ["outputs and targets of this net have no metric but its loss"]})  # fmt: skip
-        run.finish("test")
-        return
+    if store is None:
+        raise RecipeError(f"data: the {split} part has no samples by index to test on; give a dataset")
+    if task.target is None:
+        return _test_loss(run, task, net, recipe, store, split)
     task.codec = Codec(None, task.target)  # type: ignore[arg-type]  # own data has no input codec
     train_store = data.splits["train"].store
     assert train_store is not None
     device = plan.available(recipe.train.device)
     with training.process_settings(recipe):
         frame, target = _frame(store, len(store))
+        if isinstance(task.target, Labels):
+            target = target.astype(np.int64)
         result = held_out.evaluate(
             task=task, net=net.to(device), store=store, frame=frame, target=target,
             train_frame=_frame(train_store, own.MOST_TARGETS)[0], recipe=recipe, seed=recipe.seed,
             batch_size=EVAL_BATCH, device=device,
         )  # fmt: skip
     write_test(run, result, {"split": split})
+
+
+def _test_loss(run: RunDirectory, task: Custom, net: nn.Module, recipe: Recipe, store: Store, split: str) -> None:
+    """The mean loss a sample, where outputs and targets have no other measure."""
+    device = torch.device(plan.available(recipe.train.device))
+    criterion = task.criterion(np.empty(0)).to(device)
+    net.to(device).eval()
+    total = 0.0
+    with training.process_settings(recipe), torch.inference_mode():
+        for key in EvalOrder(len(store), EVAL_BATCH):
+            batch = inference.to_device(store.take(key.indices, 0), device)
+            total += float(task.loss(criterion, task.forward(net, batch), batch)) * len(key.indices)
+    _write_figures(run, split, {"loss": total / len(store)}, "outputs and targets of this net have no metric but its loss",
+                   len(store))  # fmt: skip
+
+
+def _write_figures(run: RunDirectory, split: str, figures: dict[str, float], note: str, n: int | None) -> None:
+    """A test.json of figures without intervals and baselines; the first that is no loss is the primary one."""
+    metrics = {k: {"value": float(v), "low": None, "high": None, "higher_is_better": not _is_loss(k)}
+               for k, v in figures.items()}  # fmt: skip
+    primary = next(iter(sorted(metrics, key=_is_loss)), None)
+    found = {"split": split, "task": "custom", "n": n, "prediction_kind": None, "primary": primary,
+             "metrics": metrics, "baselines": [], "notes": [note]}  # fmt: skip
+    run.write_json("test.json", {**found, **best_of(run)})
+    run.finish("test")
 
 
 def _frame(store: own.OwnStore, most: int) -> tuple[pl.DataFrame, Any]:
@@ -239,14 +265,8 @@ def _test_module(run: RunDirectory, module: L.LightningModule, recipe: Recipe, d
         trainer = training.build_trainer(single, [])
         run_test = trainer.test if has_test and split == "test" else trainer.validate
         logged = run_test(module, batches, verbose=False)[0]
-    metrics = {k: {"value": float(v), "low": None, "high": None, "higher_is_better": not _is_loss(k)}
-               for k, v in logged.items()}  # fmt: skip
-    primary = next(iter(sorted(metrics, key=_is_loss)), None)
-    notes = ["these are the module's own figures; it gives no predictions a sample, so there is no interval"]
-    found = SimpleNamespace(split=split, task="custom", n=None, metrics=metrics, baselines=[], primary=primary,
-                            prediction_kind=None, notes=notes)  # fmt: skip
-    run.write_json("test.json", {**vars(found), **best_of(run)})
-    run.finish("test")
+    note = "these are the module's own figures; it gives no predictions a sample, so there is no interval"
+    _write_figures(run, split, dict(logged), note, None)
 
 
 def _is_loss(name: str) -> bool:

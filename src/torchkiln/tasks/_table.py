@@ -31,8 +31,8 @@ def check_rows(train: pl.DataFrame, target: str) -> None:
         known = [c for c in train.columns if c not in ("key", "split")]
         raise DataError(f"data.target: the table has no column {target!r}{did_you_mean(target, known)}")
     if len(train) < FEWEST_ROWS:
-        raise DataError(f"the table leaves {len(train)} rows to train on; {FEWEST_ROWS} are the least, and some "
-                        "hundreds are wanted for a net that can be trusted")  # fmt: skip
+        wanted = f"{FEWEST_ROWS} are the least, and some hundreds are wanted for a net that can be trusted"
+        raise DataError(f"the table leaves {len(train)} rows to train on; {wanted}")
 
 
 def fit_codec(

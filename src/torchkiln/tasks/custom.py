@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -141,7 +142,7 @@ class Custom(Task):
         if self.kind == "none":
             return []
         if isinstance(self.target, Labels):
-            return _metrics.classification(self.target.classes)
+            return [_of_whole_targets(m) for m in _metrics.classification(self.target.classes)]
         return _metrics.regression()
 
 
@@ -150,6 +151,11 @@ DEFAULTS: dict[str, Any] = {
     "scheduler": {"name": "cosine", "warmup": 0.05},
     "train": {"epochs": 20, "batch_size": 32},
 }
+
+
+def _of_whole_targets(metric: Metric) -> Metric:
+    """Binary targets are floats for their loss, and classes for the metrics."""
+    return replace(metric, score=lambda target, prediction: metric.score(target.astype(np.int64), prediction))
 
 
 def _first_line(error: Exception) -> str:

@@ -193,7 +193,7 @@ def _muon(lr: float) -> dict[str, Any]:
     """Muon for the filters, AdamW at rates of their own for the head and the norms' biases."""
     groups = [{"match": "head.*", "lr": 0.003}, {"match": "*.bias", "lr": 0.01}]
     return {
-        "optimizer": {"class_path": "torchkiln.training.muon.Muon", "lr": lr, "groups": groups},
+        "optimizer": {"name": "muon", "lr": lr, "momentum": 0.6, "groups": groups},
         "scheduler": {"name": "linear", "warmup": 0.2, "final": 0.05},
     }
 

@@ -92,9 +92,9 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
         trainer = build_trainer(recipe, [point, *([average] if average else []), *_stopping(job, recipe), recorder])
         _write_schedule(job, recipe, run)
         trainer.fit(job.module, job.train, job.val, ckpt_path=str(state_folder) if state_folder else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    _finish(trainer, point, recorder, run)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        _finish(trainer, point, recorder, run)
     load_best(job.net, run)
     return recorder.best
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from torchkiln.data.store import Store
+from torchkiln.data.store import Batch, Store
 from torchkiln.recipe.schema import Recipe
 from torchkiln.tasks._base import Task
 from torchkiln.training.optimization import build_optimizer
@@ -33,6 +33,8 @@ AT_LEAST, AT_MOST = 0.5, 60.0
 TRIAL_STEPS = 6
 TRIAL_SECONDS = 3.0
 """After which a trial takes no further step."""
+WORKER_PAYS_FROM = 10.0
+"""Seconds of making batches in the whole run from which a process for them is worth its start."""
 MUST_GAIN = 1.05
 """A candidate must be this much faster than what it replaces; less is noise."""
 LOSS_TOLERANCE = 0.05
@@ -87,14 +89,17 @@ class Trials:
         self.task, self.net, self.criterion, self.recipe, self.store = task, net, criterion, recipe, store
         size = min(recipe.train.batch_size or 32, len(store))
         self.indices = np.arange(size, dtype=np.int64)
+        self._fetch()  # the first one warms caches
         begun = time.perf_counter()
-        self.batch = store.take(self.indices, 0)
-        transform = task.transform()
-        if transform:
-            last = max((recipe.train.epochs or 1) - 1, 0)  # the last epoch has the full image size
-            self.batch = transform(self.batch, self.indices, last)
+        self.batch = self._fetch()
         self.fetch_seconds = time.perf_counter() - begun
         self.spent = 0.0
+
+    def _fetch(self) -> Batch:
+        batch: Batch = self.store.take(self.indices, 0)
+        transform = self.task.transform()
+        last = max((self.recipe.train.epochs or 1) - 1, 0)  # the last epoch has the full image size
+        return transform(batch, self.indices, last) if transform else batch
 
     def run(self, setting: Setting, steps: int = TRIAL_STEPS) -> Trial:
         """Take trial steps; fewer where they are slow."""
@@ -234,12 +239,13 @@ def keep_freed_memory(on: bool) -> None:
 
 def _workers(plan: Plan, trials: Trials, step: float, cores: int, recipe: Recipe) -> int:
     fetch = trials.fetch_seconds
+    batches = -(-len(trials.store) // len(trials.indices)) * (recipe.train.epochs or 1)
     rows = [{"value": "fetch a batch", "milliseconds": 1e3 * fetch, "note": ""},
             {"value": "step", "milliseconds": 1e3 * step, "note": ""}]  # fmt: skip
     if recipe.data.workers != "auto":
         count, why = recipe.data.workers, "the recipe says so"
-    elif fetch < 0.2 * step or cores < 2:
-        count, why = 0, "batches are made in the main process: they cost little beside the step"
+    elif fetch < 0.2 * step or fetch * batches < WORKER_PAYS_FROM or cores < 2:
+        count, why = 0, "batches are made in the main process: they cost little beside the steps or in all"
     else:
         count = min(cores - 1, max(1, round(fetch / step)))
         why = "making a batch costs much beside the step; never more processes than cores"

@@ -137,7 +137,7 @@ def test_other_inputs_of_the_batch_stay() -> None:
 
 
 @pytest.mark.parametrize(("stack", "words"), [
-    ([{"name": "RandomVerticalFilp"}], ["data.augment[0]", "'RandomVerticalFilp'", "mean 'RandomVerticalFlip'"]),
+    ([{"name": "RandomVerticalFilp"}], ["augment[0]", "'RandomVerticalFilp'", "mean 'RandomVerticalFlip'"]),
     ([{"name": "RandomHorizontalFlip", "q": 0.5}], ["data.augment[0]", "RandomHorizontalFlip", "'q'"]),
     ([{"name": "RandomHorizontalFlip", "p": 1.5}], ["data.augment[0]", "RandomHorizontalFlip"]),
     ([{"name": "RandomCrop", "size": 40}], ["data.augment[0]", "RandomCrop", "40"]),

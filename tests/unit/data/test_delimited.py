@@ -35,7 +35,7 @@ READ = {
         b'a\tb\n"oh\t1\nno"\t0\n',
         [('"oh', "1"), ('no"', "0")],
     ),
-    "quoted tabs": (b'a\tb\n"x\ty\nz"\t1\n', [("x\ty\nz", "1")]),
+    "quoted tabs": (b'a\tb\n"x\nz"\t1\n"v\tw"\t0\n', [("x\nz", "1"), ("v\tw", "0")]),
 }
 
 
@@ -58,7 +58,7 @@ REFUSED = {
     "a quote never closed": (b'a,b\n1,2\n3,"x\n4,y\n', ("line 3", "never closed")),
     "equal names": (b"x,a,y,a\n1,2,3,4\n", ("columns 2 and 4", "'a'")),
     "no header": (b"5.1,3.5\n4.9,3\n", ("f.csv", "5.1", "column names")),
-    "Cyrillic in 8 bits": ("имя,x\nПривет,1\n".encode("cp1251"), ("byte 0", "line 1", "UTF-8", "iconv")),
+    "Cyrillic in 8 bits": ("имя,x\nлимит,1\n".encode("cp1251"), ("byte 0", "line 1", "UTF-8", "iconv")),
     "damaged UTF-8": ("имя,x\n".encode() + b"\xd0,1\n", ("byte 9", "line 2", "0xd0")),
     "no text at all": (bytes(range(256)) * 4, ("f.csv", "no text file")),
 }
@@ -74,8 +74,8 @@ def test_refuses(name: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_wide_encodings_are_told(encoding: str) -> None:
-    frame, findings = parse("name,x\ncafé,1\nбар,2\n".encode(encoding), "f.csv")
-    assert frame["name"].to_list() == ["café", "бар"]
+    frame, findings = parse("name,x\ncafé,1\nимя,2\n".encode(encoding), "f.csv")
+    assert frame["name"].to_list() == ["café", "имя"]
     assert [(f.code, f.level) for f in findings] == [("encoding", "note")]
 
 
@@ -88,10 +88,10 @@ def test_western_letters_are_read_with_a_warning_that_shows_one() -> None:
 
 def test_a_bad_byte_is_counted_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchkiln.data.delimited._BLOCK", 7)
-    raw = "имя,x\nшум,1\n".encode()
-    assert parse(raw, "f.csv")[0].rows() == [("шум", "1")]
+    raw = "имя,x\nлимит,1\n".encode()
+    assert parse(raw, "f.csv")[0].rows() == [("лимит", "1")]
     with pytest.raises(DataError, match=f"byte {len(raw)} "):
-        parse(raw + b"\xd0\n" + "мир,2\n".encode(), "f.csv")
+        parse(raw + b"\xd0\n" + "лимит,2\n".encode(), "f.csv")
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

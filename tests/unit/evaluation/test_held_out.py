@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from torchkiln.codec.base import Codec
 from torchkiln.codec.target import Labels
 from torchkiln.data.store import ArrayStore
 from torchkiln.errors import DataError, ModelError
@@ -123,6 +124,20 @@ def test_numbers_are_scored_in_their_unit() -> None:
     assert abs(found.mistakes[0]["error"]) == found.mistakes[0]["loss"]
 
 
+def test_the_metric_that_chose_the_epoch_is_the_one_compared() -> None:
+    given = _classes()
+    for monitor, primary in (("val_auroc", "auroc"), ("macro_f1", "macro_f1"), ("val_loss", "accuracy")):
+        train = given["recipe"].train.model_copy(update={"monitor": monitor})
+        recipe = given["recipe"].model_copy(update={"train": train})
+        test = held_out.evaluate(**{**given, "recipe": recipe}).test
+        assert (
+            test["primary"]
+            == test["baselines"][0]["difference"]["metric"]
+            == next(iter(test["metrics"]))
+            == primary
+        )
+
+
 def test_the_same_seed_gives_the_same_file() -> None:
     one, two = (held_out.evaluate(**_classes()).test for _ in range(2))
     for test in (one, two):
@@ -167,7 +182,7 @@ def test_one_class_in_the_test_rows() -> None:
 def test_many_classes_are_told_by_their_worst_pairs() -> None:
     names = [f"c{i:02d}" for i in range(40)]
     given = _given(TableClassification, "label", ["c00", "c01"])
-    given["task"].codec = type(given["task"].codec)(given["task"].codec.inputs, Labels("label", names))
+    given["task"].codec = Codec(given["task"].codec.inputs, Labels("label", names))
     test = held_out.evaluate(net=FirstNumber(40), **given, with_baselines=False).test
     assert np.shape(test["confusion"]) == (40, 40)
     assert test["notes"][-2].startswith("Mixed up most: c0")
@@ -175,8 +190,10 @@ def test_many_classes_are_told_by_their_worst_pairs() -> None:
 
 def test_datasets_of_the_persons_own_need_no_table() -> None:
     given = _classes()
-    given |= {"frame": None, "train_frame": None, "target_codec": Labels("target", ["0", "1"])}
-    found = held_out.evaluate(**given, train_target=np.array([0, 1, 1]))
+    given["task"].codec = Codec(None, Labels("target", ["0", "1"]))  # type: ignore[arg-type]
+    given["frame"] = pl.DataFrame({"key": [str(i) for i in range(300)]})
+    given["train_frame"] = pl.DataFrame({"key": ["0", "1", "2"], "target": [0, 1, 1]})
+    found = held_out.evaluate(**given)
     assert [b["name"] for b in found.test["baselines"]] == ["majority class"]
     assert found.test["verdict"]["beats_classical"] is None
     assert found.predictions["key"].to_list() == [str(i) for i in range(300)]

@@ -137,6 +137,7 @@ def test_a_net_that_gives_nan_has_no_score_but_its_baseline_has() -> None:
     assert all(math.isnan(v) for m in found.values["net"].values() for v in (m.value, m.low, m.high))
     assert math.isfinite(found.values["majority"]["accuracy"].low)
     assert math.isnan(found.difference("net", "majority", "accuracy").value)
+    assert np.isnan(found.draws["net"]["accuracy"]).all()
 
 
 def test_all_right_is_not_taken_for_certainty() -> None:

@@ -25,7 +25,7 @@ def _boosting(low: float, high: float) -> Standing:
     ("low", "high", "beats", "words"),
     [
         (0.01, 0.02, True, "That beats HistGradientBoosting at 0.855."),
-        (-0.02, -0.01, False, "HistGradientBoosting does better at 0.885, by 0.015"),
+        (-0.02, -0.01, False, "HistGradientBoosting does better at 0.885, by 0.0150"),
         (-0.01, 0.02, False, "these rows do not tell which is better"),
     ],
 )
@@ -36,15 +36,15 @@ def test_the_classical_model_is_beaten_wins_or_is_level(
     assert found["beats_trivial"] is True
     assert found["beats_classical"] is beats
     assert words in found["text"]
-    assert "Accuracy is 0.87 (95 % interval 0.86 to 0.88) on 16,281 test rows." in found["text"]
-    assert "That beats the majority class at 0.76." in found["text"]
+    assert "Accuracy is 0.8700 (95 % interval 0.8600 to 0.8800) on 16,281 test rows." in found["text"]
+    assert "That beats the majority class at 0.7600." in found["text"]
 
 
 def test_where_lower_is_better_a_smaller_error_wins() -> None:
     mean = Standing("mean", Interval(1.0, 0.9, 1.1), Interval(-0.5, -0.6, -0.4))
     found = verdict(RMSE, 50, Interval(0.5, 0.4, 0.6), [mean])
     assert found == {
-        "text": "RMSE is 0.5 (95 % interval 0.4 to 0.6) on 50 test rows. That beats the mean at 1.",
+        "text": "RMSE is 0.500 (95 % interval 0.400 to 0.600) on 50 test rows. That beats the mean at 1.000.",
         "beats_trivial": True,
         "beats_classical": None,
     }
@@ -62,3 +62,15 @@ def test_no_score_beats_nothing() -> None:
     found = verdict(ACCURACY, 50, none, [Standing("majority class", OURS, none), _boosting(0.1, 0.2)])
     assert found["text"] == "The net has no accuracy on the 50 test rows: see the notes."
     assert (found["beats_trivial"], found["beats_classical"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        (Interval(46186.4, 45200.0, 47100.0), "46,186 (95 % interval 45,200 to 47,100)"),
+        (Interval(0.393263, 0.3102, 0.4827), "0.393 (95 % interval 0.310 to 0.483)"),
+        (Interval(1.0, 1.0, 1.0), "1.0000 (95 % interval 1.0000 to 1.0000)"),
+    ],
+)
+def test_figures_have_no_more_digits_than_the_interval_bears(interval: Interval, said: str) -> None:
+    assert said in verdict(RMSE, 50, interval, [])["text"]

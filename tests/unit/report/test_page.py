@@ -218,8 +218,15 @@ def test_each_file_but_the_recipe_may_be_missing_or_damaged(made: Made, tmp_path
 def test_a_recipe_alone_is_a_page(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("task: table_regression\ndata: rows.csv\n")
     text = text_of(write(tmp_path))
-    for words in ("it ended before the first epoch did", "no plan.json", "no environment.json", "no splits.parquet",
-                  "no events.jsonl", "there are no curves", "there is no table of them"):  # fmt: skip
+    for words in (
+        "it ended before the first epoch did",
+        "no plan.json",
+        "no environment.json",
+        "no splits.parquet",
+        "no events.jsonl",
+        "there are no curves",
+        "there is no table of them",
+    ):
         assert words in text, words
 
 

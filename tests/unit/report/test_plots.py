@@ -88,7 +88,7 @@ def test_intervals_show_value_interval_and_who_is_ours() -> None:
     told = [e.text for e in root.iter("text")]
     assert "0.870 (0.860 to 0.880)" in told
     assert len(classes(root, "fill")) == 1
-    assert "this run: 0.870, 95 % interval 0.860 to 0.880; majority: 0.1000." in (root[1].text or "")
+    assert "this run: 0.870 (0.860 to 0.880); majority: 0.1000." in (root[1].text or "")
 
 
 def test_small_plots_fit_a_cell() -> None:

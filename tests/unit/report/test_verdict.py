@@ -89,6 +89,24 @@ def test_the_table_has_the_metric_that_decides_first(made: Made) -> None:
     assert table["rows"][2]["gap"] == {"value": "+1,890", "interval": "890 to 2,910"}
 
 
+def test_a_column_has_the_decimals_of_this_runs_interval() -> None:
+    wide = {**baseline(0.2, 0.4), "metrics": {"accuracy": {"value": 0.5, "low": 0.31, "high": 0.69}}}
+    found = verdict(bare(baselines=[wide]))
+    cells = [row["cells"][0] for row in found["scores"]["rows"]]
+    assert [(c["value"], c["interval"]) for c in cells] == [
+        ("0.800", "0.790 to 0.810"),
+        ("0.500", "0.310 to 0.690"),
+    ]
+    assert found["scores"]["rows"][1]["gap"] == {"value": "+0.300", "interval": "0.200 to 0.400"}
+
+
+def test_seconds_of_baselines_may_stand_in_the_environment() -> None:
+    env = {"train_seconds": 9.0, "baseline_seconds": {"forest": 2.5}}
+    test = {**(bare().test or {}), "baselines": [{**baseline(0.1, 0.2), "seconds": None}]}
+    rows = verdict(Material(Path("r"), test=test, environment=env))["scores"]["rows"]
+    assert [row["seconds"] for row in rows] == [9.0, 2.5]
+
+
 def test_the_facts_say_what_was_trained_on_what_with_which_weights(made: Made) -> None:
     facts = dict(verdict(read(made("images")))["facts"])
     assert facts["Model"] == "resnet9, 272,474 parameters, for image classification"

@@ -108,7 +108,7 @@ def test_what_the_person_says_stays() -> None:
     recipe = resolved(source(32), **own)
     assert (recipe.data.image_size, recipe.data.augment) == (16, [])
     assert (recipe.train.epochs, recipe.train.batch_size) == (3, 5)
-    assert (recipe.optimizer.name, recipe.optimizer.class_path, recipe.optimizer.lr) == ("sgd", None, 0.5)
+    assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.optimizer.groups) == ("sgd", 0.5, [])
 
 
 @pytest.mark.parametrize(

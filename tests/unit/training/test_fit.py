@@ -1,0 +1,167 @@
+"""Lightning runs the loop; each of its defaults that is wrong for us has a test that fails without our answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
+
+from torchkiln import Run
+from torchkiln.runs import checkpoints
+from torchkiln.training import state_files
+from torchkiln.training.fit import load_best
+
+Fit = Callable[..., Run]
+
+
+def best_weights(run: Run) -> dict[str, torch.Tensor]:
+    folder = checkpoints.newest(run.path / "checkpoints", "best")
+    assert folder is not None
+    return state_files.load_tensors(folder / "weights.safetensors")
+
+
+def test_a_short_last_window_is_a_step_of_the_mean_over_its_samples(fit: Fit, datasets: Any) -> None:
+    """Lightning's issue 19987: with accumulation 4 over 6 batches it scales the last window by half."""
+    big = fit("big", model=linear(), train__batch_size=32, **plain_sgd())
+    small = fit("small", model=linear(), train__batch_size=8, train__accumulate=4, **plain_sgd())
+    for name, weight in best_weights(big).items():
+        torch.testing.assert_close(best_weights(small)[name], weight)
+
+
+def test_a_persons_sampler_is_kept_and_the_run_says_so(fit: Fit, datasets: Any) -> None:
+    drawn: list[int] = []
+
+    class Recording(TensorDataset):
+        def __getitem__(self, index: int) -> Any:
+            drawn.append(index)
+            return super().__getitem__(index)
+
+    train = Recording(*datasets[0].tensors)
+    weights = [1.0 if i < 5 else 0.0 for i in range(45)]
+    sampler = WeightedRandomSampler(weights, 45)
+    loader = DataLoader(train, batch_size=8, sampler=sampler)
+    run = fit(model=Module(), data=(loader, datasets[1], datasets[2]))
+    assert set(drawn) == {0, 1, 2, 3, 4}
+    assert any(e.get("code") == "own_order" and "WeightedRandomSampler" in e["text"] for e in run.directory.events())
+
+
+def test_the_best_weights_are_tested_and_not_the_last(fit: Fit, datasets: Any) -> None:
+    net = linear()
+    run = fit(model=net, data=misleading(datasets), train__epochs=5, train__monitor="loss", **plain_sgd())
+    rows = run.directory.rows("metrics")
+    best = min(rows, key=lambda r: float(r["val_loss"]))
+    assert run.scores["best_epoch"] == int(best["epoch"]) != int(rows[-1]["epoch"])
+    again = linear()
+    load_best(again, run.directory)
+    x, y = datasets[2].tensors
+    accuracy = (again(x).argmax(1) == y).float().mean().item()
+    assert run.scores["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
+
+
+def test_the_epochs_mean_loss_weighs_samples_and_not_batches(fit: Fit, datasets: Any) -> None:
+    """A rate next to nothing leaves the net as it is, so the mean over the samples can be told."""
+    net = linear()
+    before = nn.CrossEntropyLoss()(net(datasets[0].tensors[0]), datasets[0].tensors[1]).item()
+    val = nn.CrossEntropyLoss()(net(datasets[1].tensors[0]), datasets[1].tensors[1]).item()
+    run = fit(model=net, train__epochs=1, **{**plain_sgd(), "optimizer__lr": 1e-12})
+    row = run.directory.rows("metrics")[0]
+    assert float(row["train_loss"]) == pytest.approx(before, rel=1e-5)
+    assert float(row["val_loss"]) == pytest.approx(val, rel=1e-5)
+
+
+def test_plateau_is_stepped_on_the_validation_metric(fit: Fit, datasets: Any) -> None:
+    run = fit(model=linear(), data=misleading(datasets), train__epochs=6, train__monitor="loss",
+              **{**plain_sgd(), "scheduler__name": "plateau"}, scheduler__patience=0, scheduler__gamma=0.5)  # fmt: skip
+    rows = run.directory.rows("metrics")
+    rate, best = 0.1, float("inf")
+    for row, following in zip(rows, rows[1:], strict=False):
+        loss = float(row["val_loss"])
+        if loss < best * (1 - 1e-4):
+            best = loss
+        else:
+            rate *= 0.5
+        assert float(following["lr"]) == pytest.approx(rate)
+    assert rate < 0.1
+
+
+def test_cosine_is_stepped_each_step_and_ends_at_its_floor(fit: Fit) -> None:
+    run = fit(model=linear(), train__epochs=4, scheduler__final=0.1,
+              **{**plain_sgd(), "scheduler__name": "cosine"})  # fmt: skip
+    rates = [float(r["lr"]) for r in run.directory.rows("steps")]
+    assert rates == sorted(rates, reverse=True) and len(set(rates)) == len(rates) == 24
+    assert rates[-1] == pytest.approx(0.1 * rates[0], rel=0.1)
+
+
+def test_early_stopping_ends_the_run_and_keeps_the_best(fit: Fit, datasets: Any) -> None:
+    run = fit(model=linear(), data=misleading(datasets), train__epochs=50, train__monitor="loss",
+              train__early_stopping={"patience": 2}, **plain_sgd())  # fmt: skip
+    rows = run.directory.rows("metrics")
+    assert len(rows) < 50
+    losses = [float(r["val_loss"]) for r in rows]
+    assert losses.index(min(losses)) == len(rows) - 3
+    assert any("early stopping" in e["text"] for e in run.directory.events())
+
+
+def test_a_time_budget_ends_the_run_with_a_tested_model(fit: Fit) -> None:
+    run = fit(model=linear(), train__epochs=100_000, train__max_time="0.5s", **plain_sgd())
+    assert len(run.directory.rows("metrics")) < 100_000
+    assert "accuracy" in run.scores["metrics"]
+    assert any("time budget" in e["text"] for e in run.directory.events())
+
+
+def test_steps_end_the_run_inside_an_epoch(fit: Fit) -> None:
+    run = fit(model=linear(), train__epochs=50, train__steps=8, **plain_sgd())
+    assert run.directory.rows("metrics")[-1]["step"] == "8"
+
+
+class Module(L.LightningModule):
+    """A person's own LightningModule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = linear()
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        self.log("train_loss", loss, on_epoch=True, on_step=False)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("test_accuracy", (self.net(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_a_lightning_module_is_trained_and_tested_by_its_own_steps(fit: Fit, datasets: Any) -> None:
+    module = Module()
+    run = fit(model=module)
+    load_best(module, run.directory)
+    x, y = datasets[2].tensors
+    accuracy = (module.net(x).argmax(1) == y).float().mean().item()
+    assert run.scores["metrics"]["test_accuracy"]["value"] == pytest.approx(accuracy)
+    assert float(run.directory.rows("metrics")[-1]["train_loss"]) < float(run.directory.rows("metrics")[0]["train_loss"])
+
+
+def misleading(datasets: Any) -> Any:
+    """The same with validation labels turned round, so that the validation loss climbs from the first epoch."""
+    train, val, test = datasets
+    return train, TensorDataset(val.tensors[0], 1 - val.tensors[1]), test
+
+
+def linear() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Linear(4, 2)
+
+
+def plain_sgd() -> dict[str, Any]:
+    return {"optimizer__name": "sgd", "optimizer__momentum": 0.0, "optimizer__lr": 0.1, "optimizer__weight_decay": 0.0,
+            "scheduler__name": "constant"}  # fmt: skip
