@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
-from torchkiln.registry import nearest
-from torchkiln.runs.directory import RECIPE, RunDirectory, next_name
+from torchkiln.runs.directory import RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -69,12 +67,14 @@ def init(data: str | Path, out: str | Path | None = None, *, target: str | None 
     Returns:
         The recipe's text.
     """
-    text = _proposal(data, target)
-    if out is not None:
-        file = Path(out)
-        if file.exists() and not overwrite:
-            raise RunError(f"{file} exists; choose another with --out or replace it with --overwrite")
-        file.write_text(text)
+    if out is None:
+        return _proposal(data, str(data), target)
+    file = Path(out)
+    if file.exists() and not overwrite:
+        raise RunError(f"{file} exists; choose another with --out or replace it with --overwrite")
+    # a recipe's paths start at its own folder
+    text = _proposal(data, os.path.relpath(data, file.resolve().parent), target)
+    file.write_text(text)
     return text
 
 
@@ -112,35 +112,44 @@ def fit(
         RunFailed: Training could not go on; the run directory stays, and says how to resume.
     """
     progress = progress or Progress()
-    with _training_extra(), _full_disk():
-
+    if model is not None and data is None:
+        raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
+    if recipe is None and model is None and resume is None:
+        raise RecipeError("give a recipe, data, or model and data")
+    # All that can be told without torch comes first: a slip of the pen is answered at once.
+    directory = RunDirectory.open(resume) if resume is not None else None
+    if directory is not None:
+        loaded = recipes.load(directory.path / RECIPE, check_paths=False)
+    elif model is not None:
+        written = recipe if isinstance(recipe, Mapping) else {}
+        loaded = recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
+    else:
+        loaded = _load(recipe, overrides, target)
+    stem = recipe if isinstance(recipe, str | Path) else type(model).__name__ if model is not None else loaded.task
+    place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
+    if directory is None:
+        RunDirectory.check_free(place.path, overwrite)
+    with _training_extra(), _full_disk(directory.path if directory else place.path):
         from torchkiln.stages import from_parts, from_recipe
-        from torchkiln.stages.run import Place
 
         parts = None if model is None else from_parts.Parts(model, loss, optimizer, data)
-        if parts is not None and data is None:
-            raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
-        if resume is not None:
-            run = RunDirectory.open(resume)
-            own = recipes.load(run.path / RECIPE, check_paths=False).task == "custom"
-            return Run(from_parts.resume(run, parts, progress) if own else from_recipe.resume(run, progress))
-        if recipe is None and parts is None:
-            raise RecipeError("give a recipe, data, or model and data")
-        if parts is not None:
-            written = recipe if isinstance(recipe, Mapping) else {}
-            loaded = recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
-        else:
-            loaded = _load(recipe, overrides, target)
-        stem = recipe if isinstance(recipe, str | Path) else type(model).__name__ if parts else loaded.task
-        place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
         if parts is None and loaded.data.class_path:
             parts = from_parts.from_recipe(loaded)
+        if directory is not None:
+            own = loaded.task == "custom"
+            went_on = from_parts.resume(directory, parts, progress) if own else from_recipe.resume(directory, progress)
+            return Run(went_on)
         if parts is not None:
             return Run(from_parts.start(parts, loaded, place, progress))
         return Run(from_recipe.start(loaded, place, progress))
 
 
-def test(run: str | Path | Run, data: str | Path | None = None, *, progress: Progress | None = None) -> dict[str, Any]:
+def test(  # a verb of ours and no test of pytest's
+    run: str | Path | Run,
+    data: str | Path | None = None,  # noqa: PT028
+    *,
+    progress: Progress | None = None,  # noqa: PT028
+) -> dict[str, Any]:
     """Held-out metrics of a run's best weights with 95 % intervals, baselines beside them.
 
     Args:
@@ -210,23 +219,28 @@ def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
     if path.is_dir() and (path / RECIPE).is_file():
         raise RecipeError(f"{path} is a run directory; repeat it by {path / RECIPE}, or go on by --resume {path}")
     if not path.exists():
-        raise RecipeError(_not_there(path, "a recipe (.yaml), or a folder or file of data"))
-    return recipes.load(yaml.safe_load(_proposal(path, target)), overrides)
+        raise RecipeError(f"{path} does not exist; give a recipe (.yaml), or a folder or file of data")
+    return recipes.loads(_proposal(path, str(path), target or _target_of(overrides)), overrides)
 
 
-def _proposal(data: str | Path, target: str | None) -> str:
+def _target_of(overrides: Mapping[str, Any] | Sequence[str]) -> str | None:
+    """What the overrides say of `data.target`, so that it need not be guessed."""
+    if isinstance(overrides, Mapping):
+        found = overrides.get("data.target")
+        return None if found is None else str(found)
+    said = [o.partition("=")[2] for o in overrides if o.startswith("data.target=")]
+    return said[-1] if said else None
+
+
+def _proposal(data: str | Path, written: str, target: str | None) -> str:
+    """A recipe for `data`, which it names as `written`."""
     from torchkiln.data import facts, sources
     from torchkiln.recipe.propose import propose
 
     path = Path(data)
     if not path.exists():
-        raise DataError(_not_there(path, "a folder or a file of data"))
-    return propose(facts.gather(sources.look(path), str(path)), target)
-
-
-def _not_there(path: Path, wanted: str) -> str:
-    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
-    return f"{path} does not exist; " + (f"did you mean {path.with_name(near)}?" if near else f"give {wanted}")
+        raise DataError(f"{path} does not exist; give a folder or a file of data")
+    return propose(facts.gather(sources.look(path), written), target)
 
 
 def _write_table(table: pl.DataFrame, file: Path) -> None:
@@ -253,11 +267,12 @@ def _training_extra() -> Iterator[None]:
 
 
 @contextmanager
-def _full_disk() -> Iterator[None]:
+def _full_disk(run: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
         where = f" at {error.filename}" if error.filename else ""
-        raise RunFailed(f"the disk is full{where}; make room, then: torchkiln fit --resume RUN") from error
+        onward = f"torchkiln fit --resume {run}" if (run / RECIPE).is_file() else "start again"
+        raise RunFailed(f"the disk is full{where}; make room, then: {onward}") from error

@@ -69,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        import torchkiln
+        from importlib import metadata
 
-        typer.echo(f"torchkiln {torchkiln.__version__}")
+        typer.echo(f"torchkiln {metadata.version('torchkiln')}")
         raise typer.Exit
 
 

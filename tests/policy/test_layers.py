@@ -21,7 +21,6 @@ FLOORS = (
     ("tasks",),
     ("training", "evaluation", "deploy", "checks"),
     ("stages",),
-    ("own_stages",),
     ("api",),
     ("cli",),
     ("torchkiln", "__main__"),

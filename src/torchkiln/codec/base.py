@@ -96,7 +96,8 @@ class TargetCodec(ABC):
     @abstractmethod
     def decode(self, prediction: Array) -> pl.DataFrame:
         """Columns for a table of predictions, from what `Task.predict` gives: probabilities [n, classes]
-        or numbers [n] in the target's own unit."""
+        or numbers [n] in the target's own unit.
+        """
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,10 +19,12 @@ from torchkiln.codec.table import (
     DateField,
     Field,
     NumberField,
+    Place,
     PresenceField,
     Scaling,
     TableCodec,
     date_part,
+    diagonals,
     read_dates,
     read_names,
     read_numbers,
@@ -47,6 +49,8 @@ OTHER_DATE_FORMATS = [
     "%m/%d/%Y %H:%M", "%Y/%m/%d %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d %b %Y", "%d-%b-%Y",
     "%b %d, %Y", "%B %d, %Y",
 ]  # fmt: skip
+_LATITUDE = re.compile(r"(?<![a-z])lat(itude)?(?![a-z])", re.IGNORECASE)
+_LONGITUDE = re.compile(r"(?<![a-z])(lng|long?(itude)?)(?![a-z])", re.IGNORECASE)
 _ID_NAME = re.compile(r"(^|[_\s-])(id|uuid|guid|index|key)$|^unnamed", re.IGNORECASE)
 _ID_CAMEL = re.compile(r"[a-z](Id|ID)$")
 
@@ -103,7 +107,7 @@ def fit(
     if not fields:
         why = "; ".join(n.text for n in notes) or "the table has no further column"
         raise DataError(f"no column is left to learn from: {why}")
-    return TableCodec(fields), notes
+    return TableCodec(fields, _places(fields, train, target, classes)), notes
 
 
 def infer_kind(values: pl.Series) -> tuple[ColumnKind, list[Note]]:
@@ -136,9 +140,7 @@ class _Fit:
         if kind is None:
             kind, notes = infer_kind(self.values)
             if self.is_order and kind != "date":
-                text = (
-                    f"column {self.name!r} is left out: rows are split by it, so the test holds other values"
-                )
+                text = f"column {self.name!r} is left out: rows are split by it, so the test holds other values"
                 return None, [Note("order_column", "note", self.name, text)]
         match kind:
             case "numeric":
@@ -155,7 +157,7 @@ class _Fit:
         if bad.any() or np.isnan(numbers).all():
             held = repr(self.values.filter(pl.Series(bad))[0]) if bad.any() else "no number"
             raise DataError(f"column {self.name!r} is said to be numeric, but holds {held}")
-        return NumberField(self.name, self._scaling(numbers), bool(np.isnan(numbers).any()), words)
+        return NumberField(self.name, self.scaling(numbers), bool(np.isnan(numbers).any()), words)
 
     def _date(self) -> DateField:
         formats = _date_formats(self.values)
@@ -165,7 +167,7 @@ class _Fit:
                             f"known way, such as {', '.join(ISO_FORMATS[:2])}")  # fmt: skip
         dates, _ = read_dates(self.values, formats)
         parts = {p: date_part(dates, p) for p in (RECURRING if self.is_order else DATE_PARTS)}
-        varying = {p: self._scaling(v) for p, v in parts.items() if _varies(v)}
+        varying = {p: self.scaling(v) for p, v in parts.items() if _varies(v)}
         return DateField(self.name, formats, varying, dates.null_count() > 0)
 
     def _category(self) -> CategoryField:
@@ -189,7 +191,8 @@ class _Fit:
         text = f"column {self.name!r} holds {count} infinite values in training; they are taken for missing"
         return [Note("infinite_values", "warn", self.name, text)] if count else []
 
-    def _scaling(self, numbers: npt.NDArray[np.float64]) -> Scaling:
+    def scaling(self, numbers: npt.NDArray[np.float64]) -> Scaling:
+        """How numbers made from this column, NaN where missing, are brought to like size."""
         present = numbers[np.isfinite(numbers)]
         log = bool(present.min() >= 0 and np.quantile(present, 0.99) > 3 * np.median(present))
         fill = float(np.median(present))
@@ -198,6 +201,22 @@ class _Fit:
         mean, scale = float(x.mean()), float(x.std()) or 1.0
         standard = ((x - mean) / scale).astype(np.float32)
         return Scaling(log, fill, mean, scale, _bins(standard, self.target, self.classes))
+
+
+def _places(fields: list[Field], train: pl.DataFrame, target: Array, classes: bool) -> list[Place]:
+    """Pairs of columns called latitude and longitude, or like it, whose numbers are degrees."""
+    numeric = [f.column for f in fields if isinstance(f, NumberField)]
+    found = []
+    for latitude in numeric:
+        longitudes = [c for c in numeric if (_LATITUDE.sub("*", latitude), 1) == _LONGITUDE.subn("*", c)]
+        if not _LATITUDE.search(latitude) or len(longitudes) != 1:
+            continue
+        degrees = [read_numbers(train[c])[0] for c in (latitude, longitudes[0])]
+        if all(np.nanmax(np.abs(d)) <= most for d, most in zip(degrees, (90, 180), strict=True)):
+            fit = _Fit(train[latitude], target, classes, False)
+            place = Place(latitude, longitudes[0], [])
+            found.append(replace(place, views=[fit.scaling(v) for v in diagonals(train, place)]))
+    return found
 
 
 def _bins(x: npt.NDArray[np.float32], target: Array, classes: bool) -> list[float]:
@@ -269,9 +288,7 @@ def _kind_of_words(values: pl.Series) -> tuple[ColumnKind, list[Note]]:
         return "categorical", []
     spaces = float(present.str.count_matches(r"\s").mean() or 0)  # type: ignore[arg-type]
     if spaces >= 2:
-        text = (
-            f"column {name!r} is left out: it holds free text, {different} kinds of it in {len(present)} rows"
-        )
+        text = f"column {name!r} is left out: it holds free text, {different} kinds of it in {len(present)} rows"
         return "drop", [Note("free_text_column", "warn", name, text)]
     text = f"column {name!r} is left out: {different} of its {len(present)} values differ, as in an id"
     return "drop", [Note("id_like_column", "note", name, text)]

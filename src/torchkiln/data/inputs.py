@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from torchkiln.codec.image import SUFFIXES
 from torchkiln.data import sources_tables as tables
 from torchkiln.data.source import Kind
-from torchkiln.data.sources_images import SUFFIXES
 from torchkiln.errors import DataError
 
 

@@ -70,7 +70,7 @@ class SampleSeed:
     def __call__(self, epoch: int, index: int) -> None:
         value = key(self.seed, self.purpose, epoch, index)
         torch.default_generator.manual_seed(value)
-        np.random.seed(value & 0xFFFFFFFF)
+        np.random.seed(value & 0xFFFFFFFF)  # noqa: NPY002  # a person's code may draw from it
         random.seed(value)
 
 
@@ -157,7 +157,7 @@ def _split(part: Any, name: str, seed: int) -> tuple[OwnSplit, list[Finding]]:
                         "__getitem__, or a DataLoader")  # fmt: skip
     if not len(part):
         raise DataError(f"data: the {name} dataset is empty")
-    return OwnSplit(OwnStore(part, default_collate, SampleSeed(seed, name))), []
+    return OwnSplit(OwnStore(part, _default_collate, SampleSeed(seed, name))), []
 
 
 def _from_loader(loader: DataLoader[Any], name: str, seed: int) -> tuple[OwnSplit, list[Finding]]:
@@ -167,7 +167,7 @@ def _from_loader(loader: DataLoader[Any], name: str, seed: int) -> tuple[OwnSpli
     if not usual and name == "train":
         sampler = type(loader.batch_sampler if loader.batch_size is None else loader.sampler).__name__
         return _as_it_is(loader, name, f"its sampler ({sampler}) is the person's own and is kept")
-    collate: Any = loader.collate_fn if loader.batch_size is not None else default_collate
+    collate: Any = loader.collate_fn if loader.batch_size is not None else _default_collate
     store = OwnStore(loader.dataset, collate, SampleSeed(seed, name))
     return OwnSplit(store, batch_size=loader.batch_size), []
 
@@ -176,6 +176,10 @@ def _as_it_is(loader: DataLoader[Any], name: str, why: str) -> tuple[OwnSplit, l
     word = Finding("own_order", "warn", f"the {name} loader is used as it is, since {why}: a resumed run begins the "
                    "epoch anew and is not bitwise the same")  # fmt: skip
     return OwnSplit(loader=loader, batch_size=loader.batch_size), [word]
+
+
+def _default_collate(samples: Sequence[Any]) -> Any:
+    return default_collate(list(samples))
 
 
 def sample_targets(store: OwnStore, most: int = MOST_TARGETS) -> Sequence[torch.Tensor]:

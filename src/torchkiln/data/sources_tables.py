@@ -105,7 +105,7 @@ def load(parts: list[Part], *, target: str | None = None, text: Iterable[str] = 
     frames, unlike = _alike(parts, frames, target)
     frame, typing = _joined(frames, all(written), text)
     frame, given = _split_column(frame)
-    digest = hashlib.sha256(repr(sorted(digests)).encode()).hexdigest()
+    digest = hashlib.sha256(repr(digests).encode()).hexdigest()
     return Source("table", frame, root, digest, findings + unlike + typing + given)
 
 

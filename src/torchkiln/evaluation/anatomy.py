@@ -35,10 +35,7 @@ def most_confused(target: Array, prediction: Array, names: list[str], most: int 
         return ""
     rows = np.bincount(target, minlength=len(names))
     order = np.argsort(-counts, kind="stable")[:most]
-    said = [
-        f"{names[pairs[i, 0]]} taken for {names[pairs[i, 1]]} ({counts[i]} of {rows[pairs[i, 0]]})"
-        for i in order
-    ]
+    said = [f"{names[pairs[i, 0]]} taken for {names[pairs[i, 1]]} ({counts[i]} of {rows[pairs[i, 0]]})" for i in order]
     return f"Mixed up most: {', '.join(said)}."
 
 

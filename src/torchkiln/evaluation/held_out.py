@@ -117,9 +117,7 @@ def _labelled(target: Array | None, store: Store, frame: pl.DataFrame) -> Array:
     if target is None:
         raise DataError("the test rows have no labels, so there is nothing to measure; predict needs none")
     if not len(target) == len(store) == len(frame):
-        raise DataError(
-            f"{len(store)} encoded test rows, {len(frame)} raw ones and {len(target)} targets differ"
-        )
+        raise DataError(f"{len(store)} encoded test rows, {len(frame)} raw ones and {len(target)} targets differ")
     if target.dtype.kind == "f" and not np.isfinite(target).all():
         raise DataError(f"{int((~np.isfinite(target)).sum())} of {len(target)} test rows have no label")
     return target
@@ -159,8 +157,7 @@ def _test(rows: _Rows, metrics: list[Metric], scores: Scores, beside: list[Basel
     """Content of test.json, but for the notes on the scores; the first of `metrics` is the primary one."""
     first, ours = metrics[0], scores.values[NET]
     standings = [
-        Standing(b.name, scores.values[b.name][first.name], scores.difference(NET, b.name, first.name))
-        for b in beside
+        Standing(b.name, scores.values[b.name][first.name], scores.difference(NET, b.name, first.name)) for b in beside
     ]
     return {
         "split": "test",
@@ -170,9 +167,7 @@ def _test(rows: _Rows, metrics: list[Metric], scores: Scores, beside: list[Basel
         "classes": rows.labels,
         "target": rows.codec.column,
         "primary": first.name,
-        "metrics": {
-            m.name: {**ours[m.name].as_json(), "higher_is_better": m.higher_is_better} for m in metrics
-        },
+        "metrics": {m.name: {**ours[m.name].as_json(), "higher_is_better": m.higher_is_better} for m in metrics},
         "baselines": [
             {
                 "name": b.name,
@@ -200,17 +195,13 @@ def _made_of(rows: _Rows, primary: str) -> dict[str, Any]:
         found["calibration"] = anatomy.calibration(rows.target, rows.prediction)
         if len(rows.labels) > _MANY_CLASSES:
             notes.append(anatomy.most_confused(rows.target, rows.prediction, rows.labels))
-    worst, note = slices.worst(
-        rows.frame, rows.target, rows.prediction, rows.inputs, rows.codec, rows.text, primary
-    )
+    worst, note = slices.worst(rows.frame, rows.target, rows.prediction, rows.inputs, rows.codec, rows.text, primary)
     return found | {"slices": worst, "notes": [text for text in [*notes, note] if text]}
 
 
 def _broken(rows: _Rows) -> list[str]:
     bad, n = int((~rows.sound).sum()), len(rows.sound)
-    return (
-        [f"The net's predictions are no finite numbers for {bad:,} of {n:,} rows: no score."] if bad else []
-    )
+    return [f"The net's predictions are no finite numbers for {bad:,} of {n:,} rows: no score."] if bad else []
 
 
 def _table(rows: _Rows) -> pl.DataFrame:

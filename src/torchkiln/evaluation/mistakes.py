@@ -75,10 +75,7 @@ def _shown(
     if inputs is None:  # the person's own data, of which nothing can be shown
         return [{} for _ in range(len(frame))]
     columns = [c for c in frame.columns if c not in ("key", "split", codec.column)]
-    return [
-        {"row": {name: _cell(value) for name, value in row.items()}}
-        for row in frame.select(columns).to_dicts()
-    ]
+    return [{"row": {name: _cell(value) for name, value in row.items()}} for row in frame.select(columns).to_dicts()]
 
 
 def _thumbnail(raw: str | bytes | None, name: str) -> str | None:

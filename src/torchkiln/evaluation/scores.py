@@ -110,9 +110,7 @@ def _draw(
     draws = {name: {m.name: np.full(count, np.nan) for m in metrics} for name in predictions}
     sound = {name: p for name, p in predictions.items() if n and np.isfinite(p).all()}
     resampled = {
-        (name, m.name): _resampled(m, target, prediction)
-        for name, prediction in sound.items()
-        for m in metrics
+        (name, m.name): _resampled(m, target, prediction) for name, prediction in sound.items() for m in metrics
     }
     chunk = max(1, _CELLS_A_CHUNK // max(n, 1))
     for start in range(0, count if sound else 0, chunk):
@@ -151,9 +149,7 @@ def _count_note(count: int, n: int) -> list[str]:
     return [f"The intervals rest on {count} bootstrap draws, not {RESAMPLES:,}, since there are {n:,} rows."]
 
 
-def _undefined_notes(
-    metrics: list[Metric], target: Array, values: Mapping[str, Mapping[str, Interval]]
-) -> list[str]:
+def _undefined_notes(metrics: list[Metric], target: Array, values: Mapping[str, Mapping[str, Interval]]) -> list[str]:
     first = next(iter(values.values()), {})
     missing = [m.name for m in metrics if m.name in first and not math.isfinite(first[m.name].value)]
     if not missing or len(missing) == len(metrics):
@@ -216,9 +212,7 @@ def _r2(target: Array, prediction: Array) -> Resampled:
     return measure
 
 
-def _by_class(
-    target: Array, prediction: Array, combine: Callable[[Floats, Floats, Floats], Floats]
-) -> Resampled:
+def _by_class(target: Array, prediction: Array, combine: Callable[[Floats, Floats, Floats], Floats]) -> Resampled:
     classes, best = prediction.shape[1], prediction.argmax(axis=1)
     right = np.flatnonzero(best == target)
 

@@ -199,9 +199,7 @@ def _quartiles(column: str, numbers: Floats, say: Callable[[float], str] = _numb
     if len(known) == 0:
         return
     values = np.unique(known)
-    edges = (
-        values if len(values) <= 4 else np.unique(np.quantile(known, [0.25, 0.5, 0.75, 1.0], method="lower"))
-    )
+    edges = values if len(values) <= 4 else np.unique(np.quantile(known, [0.25, 0.5, 0.75, 1.0], method="lower"))
     part = np.searchsorted(edges, numbers, side="left")
     for i in range(len(edges)):
         rows = (part == i) & np.isfinite(numbers)

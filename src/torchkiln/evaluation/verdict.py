@@ -40,9 +40,7 @@ def verdict(metric: Metric, n: int, score: Interval, beside: list[Standing]) -> 
         score: The net's.
         beside: The trivial baseline first, the classical behind it, if there is one.
     """
-    name = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "auroc": "AUROC"}.get(
-        metric.name, metric.name.replace("_", " ")
-    )
+    name = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "auroc": "AUROC"}.get(metric.name, metric.name.replace("_", " "))
     if not math.isfinite(score.value):
         text = f"The net has no {name} on the {n:,} test rows: see the notes."
         return {"text": text, "beats_trivial": False, "beats_classical": False if beside[1:] else None}
@@ -58,21 +56,20 @@ def verdict(metric: Metric, n: int, score: Interval, beside: list[Standing]) -> 
 
 
 def _said(metric: Metric, one: Standing, trivial: bool) -> str:
-    gap, how, has = one.difference, one.against(metric), _figure(one.score.value, one.score)
-    between = f"(95 % interval of the difference {_figure(gap.low, gap)} to {_figure(gap.high, gap)})"
+    gap, how = one.difference, one.against(metric)
+    name, has = f"the {one.name}" if trivial else one.name, _figure(one.score.value, one.score)
+    value, low, high = (_figure(v, gap) for v in (gap.value, gap.low, gap.high))
+    apart = f"(difference {value}, 95 % interval {low} to {high})"
     if how == "better":
-        return f"That beats {_called(one.name)} at {has}."
+        return f"That beats {name} at {has}."
     if trivial:
-        tail = "does worse than" if how == "worse" else "is not told apart from"
-        return f"The net {tail} {_called(one.name)} at {has} {between}: it has learnt nothing of use."
+        if how == "worse":
+            return f"It does worse than {name} at {has} {apart}: the net has learnt nothing of use."
+        return f"These rows do not show that it beats {name} at {has} {apart}."
+    named = name[0].upper() + name[1:]
     if how == "worse":
-        by = _figure(abs(gap.value), gap)
-        return f"{one.name} does better at {has}, by {by} {between}: prefer it as it stands."
-    return f"{one.name} has {has}; these rows do not tell which is better {between}."
-
-
-def _called(name: str) -> str:
-    return f"the {name}" if name in ("majority class", "mean") else name
+        return f"{named} does better at {has} {apart}: prefer it as it stands."
+    return f"{named} has {has}: these rows do not tell which is better {apart}."
 
 
 def _figure(value: float, interval: Interval) -> str:

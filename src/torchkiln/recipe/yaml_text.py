@@ -86,7 +86,7 @@ def scalar(text: str) -> str | int | float | bool | None:
         return int(text, 16 if text.startswith("0x") else 8 if text.startswith("0o") else 10)
     if _FLOAT.fullmatch(text):
         return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf"))
-    return float("nan") if text in _NAN else text
+    return float("nan") if text in _NAN else str(text)
 
 
 class _Composer(yaml.SafeLoader):

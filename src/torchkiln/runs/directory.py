@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from torchkiln.errors import RunError
 from torchkiln.registry import did_you_mean
 
 RECIPE = "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is to be.
+
+    Args:
+        path: The directory.
+        overwrite: Replace a run that is there, once the input is known to be good.
+    """
+
+    path: Path
+    overwrite: bool = False
 
 
 class RunDirectory:

@@ -24,11 +24,10 @@ from torchkiln.models import losses
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import load_object
-from torchkiln.runs.directory import RECIPE, RunDirectory
+from torchkiln.runs.directory import RECIPE, Place, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.stages.run import (
     EVAL_BATCH,
-    Place,
     best_of,
     conclude,
     train,
@@ -175,7 +174,7 @@ def _plan(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData
     samples = data.splits["train"].store
     if task is None or samples is None:
         decisions = [store, {"what": "precision", "chosen": "32", "candidates": [],
-                             "why": "a LightningModule's own steps are not measured; the recipe may say otherwise"}]  # fmt: skip
+                             "why": "a LightningModule's own steps are not measured; or as the recipe says"}]  # fmt: skip
         return plan.Plan(plan.unmeasured(recipe), decisions)
     progress.stage("plan", "measuring how this net runs here")
     planned = plan.decide(task, net, task.criterion(np.empty(0)), recipe, samples, [store])
@@ -234,8 +233,7 @@ def _test_loss(run: RunDirectory, task: Custom, net: nn.Module, recipe: Recipe, 
         for key in EvalOrder(len(store), EVAL_BATCH):
             batch = inference.to_device(store.take(key.indices, 0), device)
             total += float(task.loss(criterion, task.forward(net, batch), batch)) * len(key.indices)
-    _write_figures(run, split, {"loss": total / len(store)}, "outputs and targets of this net have no metric but its loss",
-                   len(store))  # fmt: skip
+    _write_figures(run, split, {"loss": total / len(store)}, "this net has no metric but its loss", len(store))
 
 
 def _write_figures(run: RunDirectory, split: str, figures: dict[str, float], note: str, n: int | None) -> None:
@@ -273,7 +271,7 @@ def _is_loss(name: str) -> bool:
     return any(word in name for word in ("loss", "error", "mse", "mae", "rmse", "perplexity"))
 
 
-def _held_out_split(data: own.OwnData) -> tuple[str, Store | None]:
+def _held_out_split(data: own.OwnData) -> tuple[str, own.OwnStore | None]:
     """The test split; where there is none, validation, which the report then says."""
     name = next((s for s in ("test", "val") if s in data.splits), None)
     if name is None:

@@ -18,12 +18,11 @@ from torchkiln.evaluation import held_out, inference
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Data, Recipe
 from torchkiln.registry import load_task
-from torchkiln.runs.directory import RECIPE, RunDirectory
+from torchkiln.runs.directory import RECIPE, Place, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.stages.run import (
     CHILD,
     EVAL_BATCH,
-    Place,
     best_of,
     conclude,
     train,
@@ -118,7 +117,7 @@ def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
     codec = Codec.from_state(run.read_json("codec.json"), run.path)
     frame = new_inputs.frame(inputs, task_class.source_kind, getattr(codec.inputs, "column", recipe.data.text))
     task = task_class(recipe, codec)
-    net = task.build(None)
+    net = task.build(fresh=False)
     training.load_best(net, run)
     store = make_store(codec.inputs, frame, None, "stream", "", "")
     device = plan.available(recipe.train.device)
@@ -131,7 +130,7 @@ def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
 
 
 def _build(prepared: Prepared) -> tuple[nn.Module, nn.Module]:
-    net = jobs.build_net(prepared.recipe, lambda: prepared.task.build(prepared.train_rows))
+    net = jobs.build_net(prepared.recipe, prepared.task.build)
     return net, prepared.task.criterion(prepared.targets["train"])
 
 

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,6 @@ from torchkiln.training import jobs, plan
 EVAL_BATCH = 256
 CHILD = "TORCHKILN_RUN"
 """Names the run directory for the further processes that Lightning starts."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run is to be.
-
-    Args:
-        path: The directory.
-        overwrite: Replace a run that is there, once the input is known to be good.
-    """
-
-    path: Path
-    overwrite: bool = False
 
 
 def write_finding(run: RunDirectory, finding: Finding) -> None:

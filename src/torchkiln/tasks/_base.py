@@ -77,13 +77,14 @@ class Task(ABC):
     # The net
 
     @abstractmethod
-    def build(self, train: pl.DataFrame) -> nn.Module:
+    def build(self, fresh: bool = True) -> nn.Module:
         """The net of `recipe.model`, before freezing and initialisation by scheme.
 
         The global generators are seeded before the call.
 
         Args:
-            train: Training rows, for nets that are laid out from the data.
+            fresh: With the weights it begins from, pretrained ones where the recipe says so; else its
+                weights are loaded afterwards, and none need be fetched.
         """
 
     def transform(self) -> Transform | None:

@@ -57,7 +57,7 @@ class Custom(Task):
         raise RecipeError("data: task custom takes data.class_path, or datasets from Python; for files choose "
                           "another task")  # fmt: skip
 
-    def build(self, train: pl.DataFrame) -> nn.Module:
+    def build(self, fresh: bool = True) -> nn.Module:
         if not self.recipe.model.class_path:
             raise RecipeError("model.class_path: task custom needs the class path of a net")
         return own.build(self.recipe.model)
@@ -116,9 +116,9 @@ class Custom(Task):
             return self.own_loss
         if self.recipe.loss.class_path:
             return losses.from_class_path(self.recipe.loss)
-        if self.loss_name in (None, "auto"):
+        if self.loss_name is None or self.loss_name == "auto":
             raise RecipeError("loss: task custom needs one; give its name or a class path")
-        return losses.plain(self.recipe.loss, self.loss_name or "")
+        return losses.plain(self.recipe.loss, self.loss_name)
 
     def loss(self, criterion: nn.Module, output: Any, batch: Batch) -> Tensor:
         if self.loss_name == "triplet_margin":

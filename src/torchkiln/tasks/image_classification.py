@@ -52,11 +52,12 @@ class ImageClassification(Classification):
         assert isinstance(size, int)  # resolved
         return Codec(ImageCodec("image", size), Labels.fit(train[recipe.data.target or "label"])), []
 
-    def build(self, train: pl.DataFrame) -> nn.Module:
+    def build(self, fresh: bool = True) -> nn.Module:
         if self.recipe.model.class_path:
             net: nn.Module = own.build(self.recipe.model)
             return net
-        return images.build(self.recipe.model, len(self.classes), self._size)
+        model = self.recipe.model if fresh else self.recipe.model.model_copy(update={"pretrained": False})
+        return images.build(model, len(self.classes), self._size)
 
     def transform(self) -> Transform | None:
         data = self.recipe.data
@@ -105,7 +106,7 @@ def small_pictures(side: int, count: int, flips: bool) -> dict[str, Any]:
         "model": {**_OWN, "args": {"widths": widths, "stride": 2 if side >= 48 else 1}},
         **_muon(0.1),
         "loss": {"name": "cross_entropy", "label_smoothing": 0.2 if many else 0.1},
-        "train": {"epochs": 24 if many else epochs_for(steps, count, 64), "batch_size": 250 if many else 64},
+        "train": {"epochs": 20 if many else epochs_for(steps, count, 64), "batch_size": 250 if many else 64},
     }
 
 

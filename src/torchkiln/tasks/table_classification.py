@@ -35,7 +35,7 @@ class TableClassification(Classification):
         target = Labels.fit(train[column])
         return _table.fit_codec(train, recipe, target, target.encode(train[column]), classes=True)
 
-    def build(self, train: pl.DataFrame) -> nn.Module:
+    def build(self, fresh: bool = True) -> nn.Module:
         return _table.build(self.recipe.model, self.codec, len(self.classes))
 
     def forward(self, net: nn.Module, batch: Batch) -> Tensor:

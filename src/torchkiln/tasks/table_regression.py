@@ -35,7 +35,7 @@ class TableRegression(Task):
         target = Number.fit(train[column])
         return _table.fit_codec(train, recipe, target, target.encode(train[column]), classes=False)
 
-    def build(self, train: pl.DataFrame) -> nn.Module:
+    def build(self, fresh: bool = True) -> nn.Module:
         return _table.build(self.recipe.model, self.codec, None)
 
     def forward(self, net: nn.Module, batch: Batch) -> Tensor:

@@ -72,14 +72,14 @@ class TextClassification(Classification):
             inputs = TokenCodec.fit(train, column, most or MAX_TOKENS, VOCABULARY)
         return Codec(inputs, target), [*findings, *cut_texts(inputs, train)]
 
-    def build(self, train: pl.DataFrame | None) -> nn.Module:
+    def build(self, fresh: bool = True) -> nn.Module:
         model, inputs = self.recipe.model, self.codec.inputs
         if model.class_path:
             net: nn.Module = own.build(model)
             return net
         if (model.name or "").startswith(nets.HUGGING_FACE):
             assert isinstance(inputs, TokenCodec)
-            return hugging_face.build(model, inputs, self.classes, fresh=train is not None)
+            return hugging_face.build(model, inputs, self.classes, fresh=fresh)
         return nets.build(model, inputs, len(self.classes))
 
     def forward(self, net: nn.Module, batch: Batch) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import lightning
 import lightning.pytorch as L
 
 from torchkiln.errors import RunFailed
@@ -38,7 +39,7 @@ def check(trainer: L.Trainer) -> None:
             _at(trainer, path)
         except AttributeError:
             raise RunFailed(
-                f"Lightning {L.__version__} has no Trainer.{path}, which exact resume needs; "
+                f"Lightning {lightning.__version__} has no Trainer.{path}, which exact resume needs; "
                 "install lightning>=2.6,<2.7"
             ) from None
 
@@ -89,7 +90,7 @@ def restore_once(trainer: L.Trainer, state: dict[str, Any], then: Callable[[], N
     real_reset = loop.reset
 
     def reset_then_restore() -> None:
-        del loop.reset  # type: ignore[attr-defined]  # the instance's; the class's own is back
+        del loop.reset  # the instance's; the class's own is back
         real_reset()
         _load_progress(trainer, state)
         loop._batches_that_stepped = state["batches_that_stepped"]

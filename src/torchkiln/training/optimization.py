@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,7 +16,6 @@ from torchkiln.models.adapt import check_patterns, matches
 from torchkiln.recipe.schema import Optimizer, Scheduler
 from torchkiln.registry import load_object
 from torchkiln.training.muon import Muon
-from torchkiln.training.rows import RowAdamW
 
 Curve = Callable[[int], float]
 """Optimizer step to the share of the full learning rate."""
@@ -42,7 +41,8 @@ def build_optimizer(net: nn.Module, optimizer: Optimizer, precision: str = "32")
             raise RecipeError(f"optimizer.init_args: {optimizer.class_path} does not take them ({error})") from error
         return built
     betas = optimizer.betas or (0.9, 0.999)
-    fused = precision != "16" and all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in net.parameters())
+    fusable = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in net.parameters())
+    fused = fusable and precision != "16"
     match optimizer.name:
         case "sgd":
             momentum = 0.9 if optimizer.momentum is None else optimizer.momentum
@@ -52,15 +52,8 @@ def build_optimizer(net: nn.Module, optimizer: Optimizer, precision: str = "32")
             return Muon(groups, lr, momentum=0.6 if optimizer.momentum is None else optimizer.momentum)
         case "adam":
             return torch.optim.Adam(groups, lr, betas=betas, fused=fused)
-        case _ if has_sparse_rows(net):
-            return RowAdamW(groups, lr, betas=betas)
         case _:
             return torch.optim.AdamW(groups, lr, betas=betas, fused=fused)
-
-
-def has_sparse_rows(net: nn.Module) -> bool:
-    """Whether an embedding gives sparse gradients."""
-    return any(getattr(m, "sparse", False) for m in net.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag))
 
 
 def parameter_groups(net: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -102,7 +95,7 @@ def build_scheduler(
             made: LRScheduler = StepLR(optimizer, scheduler.every or 30, scheduler.gamma or 0.1)
             return {"scheduler": made, "interval": "epoch"}
         case "plateau":
-            mode = "max" if higher_is_better else "min"
+            mode: Literal["min", "max"] = "max" if higher_is_better else "min"
             patience = 3 if scheduler.patience is None else scheduler.patience
             made = ReduceLROnPlateau(optimizer, mode, factor=scheduler.gamma or 0.3, patience=patience)
             return {"scheduler": made, "interval": "epoch", "monitor": monitor}

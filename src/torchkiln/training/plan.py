@@ -296,7 +296,7 @@ def device_name(device: str) -> str:
 
 def prepared_net(net: nn.Module, channels_last: bool) -> nn.Module:
     """The net with its convolution weights laid out as the plan says."""
-    return net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload,no-any-return]
+    return net.to(memory_format=torch.channels_last) if channels_last else net
 
 
 def autocast(setting: Setting) -> Any:

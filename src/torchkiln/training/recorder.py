@@ -19,6 +19,7 @@ from torchkiln.runs import checkpoints
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import state_files
+from torchkiln.training.module import KilnModule
 
 BEST = "best"
 STEP_ROWS = 500
@@ -111,7 +112,7 @@ class Recorder(Checkpoint):
     def _values(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float | None]:
         """The epoch's losses and metrics; None for those of validation where there was none."""
         logged = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        if hasattr(module, "train_loss"):
+        if isinstance(module, KilnModule):
             fresh = self._validated_at == trainer.global_step
             logged_now = {k: v if fresh else None for k, v in logged.items()}
             return {"train_loss": module.train_loss(), **logged_now}
@@ -156,7 +157,7 @@ class Recorder(Checkpoint):
 
 def peak_memory_mb() -> float:
     """Peak memory so far, in MiB: of the GPU where one is used, else of this process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

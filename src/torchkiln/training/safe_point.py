@@ -74,6 +74,7 @@ class SafePoint(L.Callback):
         self._interval = INTERVAL_SECONDS
         self._handlers: dict[int, Any] = {}
         self._batch = 0
+        self._state: dict[str, Any] | None = None
 
     # The life of a fit
 
@@ -94,7 +95,7 @@ class SafePoint(L.Callback):
 
     def _restore(self, module: L.LightningModule, state: dict[str, Any]) -> None:
         if "train_totals" in state:
-            module.train_totals = state["train_totals"].to(module.train_totals.device)  # type: ignore[union-attr]
+            module.train_totals = state["train_totals"].to(module.train_totals.device)
         self.recorder.restore(state["recorder"])
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -192,7 +193,7 @@ class SafePoint(L.Callback):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        state, self._state = getattr(self, "_state", None), None
+        state, self._state = self._state, None
         if state is not None:  # else it is a checkpoint of the person's own
             checkpoint["torchkiln"] = state
             checkpoint.pop("loops", None)

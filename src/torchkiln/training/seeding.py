@@ -18,7 +18,7 @@ def seed_all(seed: int, *purpose: int | str) -> None:
     """
     value = key(seed, *purpose)
     random.seed(value)
-    np.random.seed(value & 0xFFFFFFFF)
+    np.random.seed(value & 0xFFFFFFFF)  # noqa: NPY002  # a person's code may draw from it
     torch.default_generator.manual_seed(value)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(value)

@@ -40,6 +40,8 @@ def frame(rows: int = 240) -> pl.DataFrame:
             "age": age,
             "gain": gain,
             "height": [None if i % 7 == 0 else float(i % 50) for i in range(rows)],
+            "lat": rng.uniform(45, 55, rows),
+            "lon": [None if i % 11 == 0 else 8 + i % 5 for i in range(rows)],
             "town": [["Ulm", "Bonn", "Kiel", None][i % 4] for i in range(rows)],
             "member": [i % 3 == 0 for i in range(rows)],
             "since": [start + dt.timedelta(days=5 * i) for i in range(rows)],

@@ -169,3 +169,28 @@ def test_skewed_numbers_are_taken_by_logarithm() -> None:
     assert isinstance(even, NumberField)
     assert skewed.scaling.log
     assert not even.scaling.log
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude"),
+    [("latitude", "longitude"), ("lat", "lon"), ("pickup_lat", "pickup_lng"), ("Lat (deg)", "Long (deg)")],
+)
+def test_a_place_is_seen_along_its_diagonals(latitude: str, longitude: str) -> None:
+    data = pl.DataFrame({latitude: RNG.uniform(32, 42, ROWS), longitude: RNG.uniform(-124, -114, ROWS)})
+    along = data[latitude].to_numpy() + data[longitude].to_numpy()
+    codec, _ = table_fit.fit(data, (along > -82).astype(np.int64), classes=True)
+    assert [(p.latitude, p.longitude) for p in codec.places] == [(latitude, longitude)]
+    numeric = codec.encode(data)["numeric"]
+    assert isinstance(numeric, np.ndarray)
+    assert numeric.shape[1] == len(codec.edges) == 4
+    np.testing.assert_allclose(numeric[:, 2], (along - along.mean()) / along.std(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "scale"),
+    [("plate", "plon", 1.0), ("start_lat", "end_lon", 1.0), ("lat", "lon", 100.0), ("lat", "x", 1.0)],
+)
+def test_what_is_no_place_on_the_map_is_not_taken_for_one(first: str, second: str, scale: float) -> None:
+    data = pl.DataFrame({first: scale * RNG.uniform(0, 90, ROWS), second: RNG.uniform(0, 90, ROWS)})
+    codec, _ = table_fit.fit(data, TARGET, classes=True)
+    assert codec.places == []

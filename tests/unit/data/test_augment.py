@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from torchkiln.data.augment import Augment, names
+from torchkiln.data.loader import loader
+from torchkiln.data.order import TrainOrder
+from torchkiln.data.store import ArrayStore
 from torchkiln.errors import RecipeError
 from torchkiln.recipe.schema import Transform
 
@@ -64,6 +67,19 @@ def test_seed_and_epoch_change_the_pictures(stack: list[dict[str, Any]]) -> None
     assert not torch.equal(base, run(augment(stack, seed=4), images, everything, epoch=0))
 
 
+def test_workers_change_nothing() -> None:
+    a = augment([*STACKS["crop"], *STACKS["per_picture"]])
+    store = ArrayStore({"image": pictures(20).numpy()}, np.arange(20))
+    seen = []
+    for workers in (0, 2):
+        order = TrainOrder(20, 6, seed=1)
+        order.set_epoch(3)
+        batches = list(loader(store, order, transform=a, workers=workers))
+        seen.append((torch.cat([b["image"] for b in batches]), torch.cat([b["target"] for b in batches])))
+    assert torch.equal(seen[0][0], seen[1][0])
+    assert torch.equal(seen[0][1], seen[1][1])
+
+
 def test_a_flip_takes_turns() -> None:
     images, everything = pictures(), list(range(8))
     a = augment([{"name": "RandomHorizontalFlip"}])
@@ -107,9 +123,7 @@ def test_crops_reach_every_place_and_the_border_is_filled() -> None:
 
 def test_erasing_covers_the_asked_area() -> None:
     images = torch.full((100, SIDE, SIDE, 3), 200, dtype=torch.uint8)
-    stack = [
-        {"name": "RandomErasing", "p": 0.5, "scale": [0.25, 0.25], "ratio": [1.0, 1.0], "value": [1, 2, 3]}
-    ]
+    stack = [{"name": "RandomErasing", "p": 0.5, "scale": [0.25, 0.25], "ratio": [1.0, 1.0], "value": [1, 2, 3]}]
     out = run(augment(stack), images, list(range(100)))
     erased = (out[..., 0] == 1).sum((1, 2))
     assert set(erased.tolist()) == {0, 36}

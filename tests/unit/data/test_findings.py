@@ -171,8 +171,10 @@ def test_a_test_that_is_a_copy_of_train_stops_the_run() -> None:
 def test_rows_that_repeat_by_nature_do_not_stop_the_run() -> None:
     random = np.random.default_rng(0)
     columns = {"p": random.integers(0, 2, 300), "q": random.integers(0, 2, 300), "y": ["a", "b"] * 150}
-    level, text = found(source(**columns))["duplicates_across_splits"]
-    assert (level, "100.0%" in text) == ("warn", True)
+    findings = check(source(**columns), Data(path="t.csv"), "y", True).findings
+    copies = [f for f in findings if f.code == "duplicates_across_splits"]
+    assert [f.level for f in copies] == ["warn", "warn"]
+    assert "60 of 60 test rows (100.0%)" in copies[0].text
 
 
 def test_texts_are_compared_without_case_and_punctuation() -> None:

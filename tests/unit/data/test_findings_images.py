@@ -125,6 +125,14 @@ def test_empty_pictures_are_no_near_copies() -> None:
     assert check(frame(train=white[:2], test=white[2:]))[1] == []
 
 
+def test_two_clear_skies_are_no_copies() -> None:
+    """Faint gradients are all alike, though not the same photo."""
+    sky = [np.tile(np.linspace(200, high, 64), (48, 1)).astype(np.uint8) for high in (212, 216)]
+    one, two = (saved(Image.fromarray(s), "PNG") for s in sky)
+    fresh = [saved(scene(i)) for i in range(100, 120)]
+    assert check(frame(train=[one, *TRAIN], test=[two, *fresh]))[1] == []
+
+
 def test_many_pictures_are_sampled_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchkiln.data.findings_images.MOST", 25)
     kept, findings = check(frame(train=TRAIN))

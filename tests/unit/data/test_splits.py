@@ -59,7 +59,7 @@ def test_largest_remainders_keep_the_sum_of_many_small_classes() -> None:
 
 def test_classes_of_five_are_everywhere_and_single_rows_in_train() -> None:
     columns = {"x": list(range(107)), "y": ["a"] * 100 + ["five"] * 5 + ["two"] * 1 + ["one"] * 1}
-    found = Counter(zip(split(columns), columns["y"], strict=True))
+    found = Counter(zip(split(columns, val=0.05, test=0.05), columns["y"], strict=True))
     assert all(found[s, "five"] >= 1 for s in ("train", "val", "test"))
     assert found["train", "one"] == found["train", "two"] == 1
 

@@ -147,9 +147,7 @@ def _hits(train: pl.DataFrame, test: pl.DataFrame, text: str | None) -> float:
 
 @needs_data
 def test_boosting_is_as_good_as_published_on_adult() -> None:
-    train, test = (
-        pl.read_csv(Path(DATA or "", "adult", f"{s}.csv"), null_values="?") for s in ("train", "test")
-    )
+    train, test = (pl.read_csv(Path(DATA or "", "adult", f"{s}.csv"), null_values="?") for s in ("train", "test"))
     label = train.columns[-1]
     assert _hits(train.rename({label: "y"}), test.rename({label: "y"}), None) > 0.867
 
@@ -157,8 +155,7 @@ def test_boosting_is_as_good_as_published_on_adult() -> None:
 @needs_data
 def test_text_is_as_good_as_published_on_sst2() -> None:
     train, test = (
-        pl.read_csv(Path(DATA or "", "sst2", f"{s}.tsv"), separator="\t", quote_char=None)
-        for s in ("train", "test")
+        pl.read_csv(Path(DATA or "", "sst2", f"{s}.tsv"), separator="\t", quote_char=None) for s in ("train", "test")
     )
     assert _hits(train.rename({"label": "y"}), test.rename({"label": "y"}), "sentence") > 0.815
 

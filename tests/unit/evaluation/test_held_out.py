@@ -85,9 +85,7 @@ def test_classes_are_scored_beside_both_baselines() -> None:
     assert ours["low"] < ours["value"] < ours["high"]
     assert ours["higher_is_better"] is True
     assert trivial["difference"]["metric"] == "accuracy"
-    assert trivial["difference"]["value"] == pytest.approx(
-        ours["value"] - trivial["metrics"]["accuracy"]["value"]
-    )
+    assert trivial["difference"]["value"] == pytest.approx(ours["value"] - trivial["metrics"]["accuracy"]["value"])
     assert test["verdict"]["beats_trivial"] is True
     assert test["verdict"]["beats_classical"] in (True, False)
     assert np.sum(test["confusion"]) == 300
@@ -130,12 +128,7 @@ def test_the_metric_that_chose_the_epoch_is_the_one_compared() -> None:
         train = given["recipe"].train.model_copy(update={"monitor": monitor})
         recipe = given["recipe"].model_copy(update={"train": train})
         test = held_out.evaluate(**{**given, "recipe": recipe}).test
-        assert (
-            test["primary"]
-            == test["baselines"][0]["difference"]["metric"]
-            == next(iter(test["metrics"]))
-            == primary
-        )
+        assert test["primary"] == test["baselines"][0]["difference"]["metric"] == next(iter(test["metrics"])) == primary
 
 
 def test_the_same_seed_gives_the_same_file() -> None:
@@ -220,9 +213,7 @@ def test_without_labels_or_rows_it_says_so() -> None:
         held_out.evaluate(net=FirstNumber(None), **numbers)
     empty = ArrayStore({k: v[:0] for k, v in given["store"].inputs.items()}, given["target"][:0])
     with pytest.raises(DataError, match="the test split has no rows"):
-        held_out.evaluate(
-            **{**given, "store": empty, "frame": given["frame"][:0], "target": given["target"][:0]}
-        )
+        held_out.evaluate(**{**given, "store": empty, "frame": given["frame"][:0], "target": given["target"][:0]})
 
 
 def test_a_net_with_another_number_of_classes_is_named() -> None:

@@ -42,9 +42,7 @@ def _numbers(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
         (NUMBERS, _numbers(4, 60)),
     ],
 )
-def test_each_draw_is_the_metric_of_the_drawn_rows(
-    metrics: list[Metric], data: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_each_draw_is_the_metric_of_the_drawn_rows(metrics: list[Metric], data: tuple[np.ndarray, np.ndarray]) -> None:
     target, prediction = data
     found = scores.score(metrics, target, {"net": prediction}, seed=5, resamples=40)
     for draw in range(40):
@@ -149,9 +147,7 @@ def test_all_right_is_not_taken_for_certainty() -> None:
 
 
 def test_many_rows_are_drawn_less_often_and_it_says_so() -> None:
-    found = scores.score(
-        BINARY[:1], np.zeros(400_000, int), {"net": np.eye(2)[np.zeros(400_000, int)]}, seed=0
-    )
+    found = scores.score(BINARY[:1], np.zeros(400_000, int), {"net": np.eye(2)[np.zeros(400_000, int)]}, seed=0)
     assert found.resamples == 200
     assert "200 bootstrap draws" in found.notes[0]
 

@@ -46,9 +46,7 @@ def test_the_planted_slice_is_first_and_its_interval_shuts_out_the_whole() -> No
     rng = np.random.default_rng(2)
     in_town = (frame["town"] == "Bb").to_numpy()
     hits = rng.random(800) < np.where(in_town, 0.6, 0.95)
-    found, note = slices.worst(
-        frame, np.zeros(800, int), _right(hits), _codec(frame), LABELS, None, "accuracy"
-    )
+    found, note = slices.worst(frame, np.zeros(800, int), _right(hits), _codec(frame), LABELS, None, "accuracy")
     first = found[0]
     assert (first["column"], first["value"], first["n"]) == ("town", "Bb", in_town.sum())
     assert first["score"] == pytest.approx(hits[in_town].mean())
@@ -117,9 +115,7 @@ def test_pictures_are_parted_by_size_where_it_differs() -> None:
         Image.new("L", (side, side + 5)).save(held, "PNG")
         return held.getvalue()
 
-    frame = pl.DataFrame(
-        {"key": [str(i) for i in range(90)], "image": [picture(8 + i % 3) for i in range(90)]}
-    )
+    frame = pl.DataFrame({"key": [str(i) for i in range(90)], "image": [picture(8 + i % 3) for i in range(90)]})
     target = np.arange(90) // 45
     p = np.eye(2, dtype=np.float32)[target]
     found, _ = slices.worst(frame, target, p, ImageCodec("image", 8), LABELS, None, "accuracy")
@@ -135,6 +131,7 @@ def test_pictures_are_parted_by_size_where_it_differs() -> None:
 def test_too_few_rows_for_any_slice() -> None:
     frame = _frame(800)
     few = frame.head(15)
-    assert slices.worst(
-        few, np.zeros(15, int), _right(np.ones(15, bool)), _codec(frame), LABELS, None, "accuracy"
-    ) == ([], "")
+    assert slices.worst(few, np.zeros(15, int), _right(np.ones(15, bool)), _codec(frame), LABELS, None, "accuracy") == (
+        [],
+        "",
+    )

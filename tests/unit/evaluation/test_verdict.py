@@ -25,13 +25,16 @@ def _boosting(low: float, high: float) -> Standing:
     ("low", "high", "beats", "words"),
     [
         (0.01, 0.02, True, "That beats HistGradientBoosting at 0.855."),
-        (-0.02, -0.01, False, "HistGradientBoosting does better at 0.885, by 0.0150"),
+        (
+            -0.02,
+            -0.01,
+            False,
+            "HistGradientBoosting does better at 0.885 (difference -0.0150, 95 % interval -0.0200 to -0.0100)",
+        ),
         (-0.01, 0.02, False, "these rows do not tell which is better"),
     ],
 )
-def test_the_classical_model_is_beaten_wins_or_is_level(
-    low: float, high: float, beats: bool, words: str
-) -> None:
+def test_the_classical_model_is_beaten_wins_or_is_level(low: float, high: float, beats: bool, words: str) -> None:
     found = verdict(ACCURACY, 16281, OURS, [MAJORITY, _boosting(low, high)])
     assert found["beats_trivial"] is True
     assert found["beats_classical"] is beats
@@ -54,7 +57,12 @@ def test_a_net_no_better_than_a_guess_is_told_so() -> None:
     level = Standing("majority class", Interval(0.86, 0.8, 0.9), Interval(0.01, -0.01, 0.03))
     found = verdict(ACCURACY, 50, OURS, [level])
     assert found["beats_trivial"] is False
-    assert "it has learnt nothing of use" in found["text"]
+    assert "These rows do not show that it beats the majority class at 0.860" in found["text"]
+    worse = Standing("majority class", Interval(0.9, 0.8, 0.95), Interval(-0.03, -0.05, -0.01))
+    found = verdict(ACCURACY, 50, OURS, [worse])
+    assert found["beats_trivial"] is False
+    assert "It does worse than the majority class at 0.900" in found["text"]
+    assert "has learnt nothing of use" in found["text"]
 
 
 def test_no_score_beats_nothing() -> None:

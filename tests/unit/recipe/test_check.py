@@ -35,6 +35,7 @@ def test_the_schema_says_what_an_unquoted_word_means() -> None:
     assert recipe.train.precision == "16"
     assert recipe.model.pretrained is False
     assert recipe.model.args == {"k": 16, "rate": 0.0001, "deep": True, "name": "x"}
+    assert [type(v) for v in recipe.model.args.values()] == [int, float, bool, str]
 
 
 @pytest.mark.parametrize("word", ["no", "2020", "1e5", "007", "2020-01-01", "1:30", "true", "Null1"])

@@ -99,9 +99,7 @@ def test_all_faults_at_once_whatever_their_kind(folder: Path) -> None:
 
 
 def test_short_forms_and_sections_left_empty(folder: Path) -> None:
-    recipe = loads(
-        "task: table_regression\ndata: rows.csv\nloss: l1\nmodel:\n  # name: mlp\nscheduler: constant\n"
-    )
+    recipe = loads("task: table_regression\ndata: rows.csv\nloss: l1\nmodel:\n  # name: mlp\nscheduler: constant\n")
     assert (recipe.loss.name, recipe.scheduler.name, recipe.model.name) == ("l1", "constant", None)
     assert recipe.data.path == str(folder / "rows.csv")
 
@@ -245,9 +243,7 @@ scalars = st.one_of(
     st.integers(),
     st.floats(allow_nan=False),
     st.text(st.characters(codec="utf-8", exclude_categories=("Cs",))),
-    st.sampled_from(
-        ["no", "off", "1e-3", "10_000", "0x1f", "~", "null", "1:30", "*.bias", "a: b", "# x", "- y"]
-    ),
+    st.sampled_from(["no", "off", "1e-3", "10_000", "0x1f", "~", "null", "1:30", "*.bias", "a: b", "# x", "- y"]),
 )
 values = st.recursive(
     scalars,

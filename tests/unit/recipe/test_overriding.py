@@ -38,9 +38,7 @@ def test_values_are_yaml_only_where_they_look_like_it() -> None:
 
 def test_a_mapping_changes_what_it_names() -> None:
     tree: dict[str, Any] = {"train": {"epochs": 3, "clip": {"norm": 1}}}
-    assert changed(tree, "train={clip: {value: 2}}") == {
-        "train": {"epochs": 3, "clip": {"norm": 1, "value": "2"}}
-    }
+    assert changed(tree, "train={clip: {value: 2}}") == {"train": {"epochs": 3, "clip": {"norm": 1, "value": "2"}}}
 
 
 def test_a_word_for_a_section_stands_for_a_new_part() -> None:
@@ -64,9 +62,7 @@ def test_python_values_by_mapping() -> None:
 
 def test_null_gives_way_to_keys_below_it() -> None:
     tree = {"train": {"early_stopping": None}}
-    assert changed(tree, "train.early_stopping.patience=3") == {
-        "train": {"early_stopping": {"patience": "3"}}
-    }
+    assert changed(tree, "train.early_stopping.patience=3") == {"train": {"early_stopping": {"patience": "3"}}}
 
 
 @pytest.mark.parametrize(

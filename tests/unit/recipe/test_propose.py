@@ -128,9 +128,7 @@ def test_classes_or_amounts(column: Column, classes: bool) -> None:
 
 def test_what_to_write_for_the_other_kind_is_said() -> None:
     assert "if they are amounts: table_regression" in propose(facts(number("a"), number("y", 9, whole=True)))
-    assert "if they are classes: table_classification" in propose(
-        facts(words("a"), number("y", 90, whole=True))
-    )
+    assert "if they are classes: table_classification" in propose(facts(words("a"), number("y", 90, whole=True)))
 
 
 @pytest.mark.parametrize(
@@ -187,9 +185,7 @@ def test_rows_without_a_label_are_dropped_with_a_word() -> None:
     assert read(propose(CLASSES)).data.unlabelled == "stop"
 
 
-@pytest.mark.parametrize(
-    "name", ["no", "2020", "a: b", "#1", "null", "größe", "it's", '"q"', " x ", "*", "a\nb"]
-)
+@pytest.mark.parametrize("name", ["no", "2020", "a: b", "#1", "null", "größe", "it's", '"q"', " x ", "*", "a\nb"])
 def test_strange_names_come_back(name: str) -> None:
     given = facts(words("patient", 40), words(name), number("a"))
     assert read(propose(given, name)).data.target == name

@@ -132,7 +132,7 @@ def test_small_data_gets_more_epochs() -> None:
 def test_from_pictures_to_probabilities(model: dict[str, Any]) -> None:
     given = source(32)
     task, store = bound(given, model=model)
-    net = task.build(given.rows("train"))
+    net = task.build()
     assert isinstance(net, PictureNet)
     transform = task.transform()
     assert transform is not None
@@ -150,7 +150,7 @@ def test_it_learns_bright_from_dark() -> None:
     given = source(8, count=36)
     task, store = bound(given)
     torch.manual_seed(0)
-    net = task.build(given.rows("train")).train()
+    net = task.build().train()
     optimizer = build_optimizer(net, task.recipe.optimizer)
     assert isinstance(optimizer, Muon)
     criterion = task.criterion(store.target)  # type: ignore[arg-type]
@@ -182,7 +182,7 @@ def test_a_net_of_ones_own_gets_normalised_pictures(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("torchkiln.models.own.load_object", lambda path, where: Own)
     given = source(8)
     task, store = bound(given, model={"class_path": "my.Own", "init_args": {"outputs": 2}})
-    net = task.build(given.rows("train"))
+    net = task.build()
     assert isinstance(net, Own)
     batch = store.take(np.arange(4), 0)
     assert task.forward(net, batch).shape == (4, 2)

@@ -53,7 +53,7 @@ def test_rows_become_probabilities_and_a_loss_that_falls(classes: int) -> None:
     target = task.codec.target.encode(data["y"])
     batch = ArrayStore(task.codec.inputs.encode(data), target).take(np.arange(20), 0)
     torch.manual_seed(0)
-    net = task.build(data)
+    net = task.build()
     criterion = task.criterion(target)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
     losses = []
@@ -110,15 +110,15 @@ def test_a_category_never_seen_and_a_gap_are_predicted() -> None:
     task = task_for(data, made)
     new = data.head(2).with_columns(pl.lit("Paris").alias("town"), pl.lit(None, pl.Float64).alias("x"))
     batch = ArrayStore(task.codec.inputs.encode(new), None).take(np.arange(2), 0)
-    assert task.predict(task.forward(task.build(data).eval(), batch)).isfinite().all()
+    assert task.predict(task.forward(task.build().eval(), batch)).isfinite().all()
 
 
 def test_other_nets_by_name_and_their_arguments() -> None:
     data = frame()
-    small = task_for(data, recipe(model={"name": "mlp", "args": {"width": 8}})).build(data)
+    small = task_for(data, recipe(model={"name": "mlp", "args": {"width": 8}})).build()
     assert sum(p.numel() for p in small.parameters()) < 1000
     with pytest.raises(ModelError, match=r"did you mean 'mlp'"):
-        task_for(data, recipe(model={"name": "mpl"})).build(data)
+        task_for(data, recipe(model={"name": "mpl"})).build()
 
 
 def test_defaults_go_by_the_rows_and_are_keys_of_a_recipe() -> None:
@@ -137,7 +137,7 @@ def test_a_net_of_the_persons_own_takes_both_arrays() -> None:
     group = {"split": {"by": "group", "column": "who"}}
     made = recipe(data=group, model={"class_path": "torch.nn.Bilinear", "init_args": sizes})
     task = task_for(data, made)
-    net = task.build(data)
+    net = task.build()
     batch = ArrayStore(task.codec.inputs.encode(data), None).take(np.arange(4), 0)
     batch["categorical"] = batch["categorical"].float()  # what this net takes
     assert task.predict(task.forward(net, batch)).shape == (4, 2)
