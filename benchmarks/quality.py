@@ -141,7 +141,8 @@ def machine() -> str:
 
     packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "lightning", "scikit-learn", "numpy"))
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores {platform.machine()}{load}, Python {platform.python_version()}, {packages}"
+    hardware = f"{os.cpu_count()} cores {platform.machine()}{load}"
+    return f"{time.strftime('%Y-%m-%d')}, {hardware}, Python {platform.python_version()}, {packages}"
 
 
 # How each set's README splits it

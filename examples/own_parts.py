@@ -75,7 +75,7 @@ class Module(L.LightningModule):
 
 def main(folder: Path) -> None:
     data = (Spirals(2000, seed=0), Spirals(500, seed=1), Spirals(500, seed=2))
-    settings = {"train.epochs": 10, "train.batch_size": 100}
+    settings = {"train.epochs": 20, "train.batch_size": 100, "optimizer.lr": 0.01}
     run = torchkiln.fit(
         overrides=settings,
         model=Net(),
@@ -85,9 +85,9 @@ def main(folder: Path) -> None:
         overwrite=True,
     )
     print(run.path)
-    run = torchkiln.fit(
-        overrides=settings, model=Module(), data=data, out=folder / "own_module", overwrite=True
-    )
+    # The module has an optimizer of its own.
+    settings = {"train.epochs": 20, "train.batch_size": 100}
+    run = torchkiln.fit(overrides=settings, model=Module(), data=data, out=folder / "own_module", overwrite=True)
     print(run.path)
 
 

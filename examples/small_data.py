@@ -29,9 +29,7 @@ def wine() -> pl.DataFrame:
 def diabetes() -> pl.DataFrame:
     """442 patients and how their illness went on within a year."""
     found = load_diabetes(scaled=False)
-    return pl.DataFrame(found.data, schema=list(found.feature_names)).with_columns(
-        progression=pl.Series(found.target)
-    )
+    return pl.DataFrame(found.data, schema=list(found.feature_names)).with_columns(progression=pl.Series(found.target))
 
 
 def sentences() -> pl.DataFrame:

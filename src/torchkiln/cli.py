@@ -57,9 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except typer.Exit as done:  # after --help and --version
         return done.exit_code
     except BrokenPipeError:
-        # Whoever read our output has had enough; Python would complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # whoever read our output has had enough
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
@@ -88,9 +86,7 @@ def _everywhere(
 @app.command()
 def init(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder or a file.", show_default=False)],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write the recipe; - prints it.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write the recipe; - prints it.")] = None,
     target: Target = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -108,9 +104,7 @@ def init(
         typer.echo(f"{file} is written; look at it, then: torchkiln fit {file}")
 
 
-@app.command(
-    epilog="torchkiln fit data/flowers, or: torchkiln fit flowers.yaml train.epochs=20 --out runs/long"
-)
+@app.command(epilog="torchkiln fit data/flowers, or: torchkiln fit flowers.yaml train.epochs=20 --out runs/long")
 def fit(
     words: Annotated[
         list[str] | None,
@@ -122,9 +116,7 @@ def fit(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run directory to make.")] = None,
     target: Target = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")
-    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -132,13 +124,16 @@ def fit(
     from torchkiln import api
     from torchkiln.report import terminal
 
-    source, overrides = _source_and_overrides(words or [], resume)
+    if resume is not None and (words or out or target or overwrite):
+        raise RecipeError(
+            f"--resume goes on with a run as it was begun and takes nothing else; to change something start a new "
+            f"one: torchkiln fit {resume}/recipe.yaml KEY=VALUE"
+        )
+    source, overrides = (None, []) if resume else _source_and_overrides(words or [])
     if target is not None:
         overrides.append(f"data.target={json.dumps(target)}")
     with terminal.display(silent=as_json) as progress:
-        run = api.fit(
-            source, overrides, out=out, resume=resume, overwrite=overwrite, target=target, progress=progress
-        )
+        run = api.fit(source, overrides, out=out, resume=resume, overwrite=overwrite, target=target, progress=progress)
     path = Path(run.path)
     tested = _read_json(path / "test.json")
     if as_json:
@@ -174,9 +169,7 @@ def predict(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT...", help="Files, folders, tables.", show_default=False)
     ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a .csv, .parquet or .jsonl file.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a .csv, .parquet or .jsonl file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Predict for new files, folders or tables."""
@@ -206,9 +199,7 @@ def report(run: RunPath, as_json: Json = False) -> None:
 
 @app.command()
 def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories.", show_default=False)
-    ],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories.", show_default=False)],
     as_json: Json = False,
 ) -> None:
     """Set runs side by side: metrics, settings that differ, and whether scores differ beyond chance."""
@@ -228,21 +219,18 @@ def schema(as_json: Json = False) -> None:
     _print_json(api.schema())
 
 
-def _source_and_overrides(words: Sequence[str], resume: Path | None) -> tuple[Path | None, list[str]]:
+def _source_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     """The recipe or data, which may stand anywhere among the settings, and the settings.
 
     Raises:
         RecipeError: A word is neither, or there is no source.
     """
     named = [w for w in words if "=" not in w or Path(w).exists()]
-    overrides = [w for w in words if w not in named]
-    if resume is not None:
-        named.insert(0, "")
     if not named:
         raise RecipeError("fit needs a recipe or data: torchkiln fit RECIPE, or torchkiln fit DATA")
     if len(named) > 1:
         raise RecipeError(f"{named[1]!r} is no setting; write key=value{_as_setting(words, named[1])}")
-    return (Path(named[0]) if named[0] else None), overrides
+    return Path(named[0]), [w for w in words if w not in named]
 
 
 def _as_setting(words: Sequence[str], word: str) -> str:
@@ -297,6 +285,8 @@ def _verdict(error: BaseException, words: Sequence[str]) -> tuple[int, str, list
         return error.exit_code, error.code, [str(error)]
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return 1, "K000", ["stopped"]
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return 2, "K300", [f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"]
     if hasattr(error, "format_message"):
         return 2, "K100", [_usage(error, words)] if error.format_message() else []
     return 1, "K000", [_unexpected(error, words)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -84,9 +85,7 @@ def test_fit_ends_with_score_baselines_report_and_how_to_predict(
     assert (fitted["out"], fitted["resume"], fitted["overwrite"]) == (Path("runs/x"), None, False)
 
 
-def test_fit_as_json_is_one_object_and_nothing_else(
-    folder: Path, fitted: dict[str, Any], capsys: Captured
-) -> None:
+def test_fit_as_json_is_one_object_and_nothing_else(folder: Path, fitted: dict[str, Any], capsys: Captured) -> None:
     code, out, err = says(capsys, "fit", "data", "--json", "--overwrite")
     assert (code, err) == (0, "")
     assert json.loads(out) == {
@@ -105,15 +104,20 @@ def test_fit_goes_on_with_a_run(fitted: dict[str, Any], capsys: Captured) -> Non
     assert (fitted["recipe"], fitted["resume"]) == (None, Path("runs/x"))
 
 
+@pytest.mark.parametrize("more", [["train.epochs=5"], ["r.yaml"], ["--out", "runs/y"], ["--overwrite"]])
+def test_a_run_goes_on_as_it_was_begun(more: list[str], fitted: dict[str, Any], capsys: Captured) -> None:
+    code, _, err = says(capsys, "fit", "--resume", "runs/x", *more)
+    assert (code, fitted) == (2, {})
+    assert "takes nothing else; to change something start a new one: torchkiln fit runs/x/recipe.yaml" in err
+
+
 def test_a_file_with_an_equals_sign_is_a_file(folder: Path, fitted: dict[str, Any], capsys: Captured) -> None:
     (folder / "lr=1.yaml").touch()
     assert says(capsys, "fit", "lr=1.yaml", "seed=2")[0] == 0
     assert (fitted["recipe"], fitted["overrides"]) == (Path("lr=1.yaml"), ["seed=2"])
 
 
-def test_init_writes_beside_and_says_what_next(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_init_writes_beside_and_says_what_next(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     called: dict[str, Any] = {}
 
     def init(data: Path, **more: Any) -> str:
@@ -177,6 +181,15 @@ def test_version_and_help(capsys: Captured) -> None:
     assert "KEY=VALUE" in says(capsys, "fit", "--help")[1]
 
 
+def test_a_poor_encoding_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = {"text": "caf\u00e9", "beats_trivial": True, "beats_classical": None}
+    monkeypatch.setattr(api, "test", lambda run, data=None, progress=None: {**TEST, "verdict": verdict})
+    stream = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream, encoding="ascii"))
+    assert cli.main(["test", "run"]) == 0
+    assert b"caf\\xe9" in stream.getvalue()
+
+
 # Mistakes: one sentence, exit code 2
 
 
@@ -234,9 +247,7 @@ def test_all_faults_of_a_recipe_are_listed(folder: Path, capsys: Captured) -> No
     ]
 
 
-def test_errors_are_json_too_where_json_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_errors_are_json_too_where_json_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     failing(monkeypatch, "fit", RecipeError(["a: no", "b: no"], "r.yaml"))
     code, out, err = says(capsys, "fit", "r.yaml", "--json")
     assert code == 2
@@ -245,9 +256,7 @@ def test_errors_are_json_too_where_json_is_asked_for(
     assert err.startswith("error: 2 faults")
 
 
-def test_exit_codes_tell_a_failed_run_from_a_wrong_input(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_exit_codes_tell_a_failed_run_from_a_wrong_input(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     failing(monkeypatch, "fit", RunFailed("stopped at step 7; go on with: torchkiln fit --resume runs/x"))
     assert says(capsys, "fit", "x") == (
         1,
@@ -258,6 +267,11 @@ def test_exit_codes_tell_a_failed_run_from_a_wrong_input(
     assert says(capsys, "fit", "x") == (2, "", "error: rows.csv has no column 'y'\n")
     failing(monkeypatch, "fit", KeyboardInterrupt())
     assert says(capsys, "fit", "x") == (1, "", "error: stopped\n")
+
+
+def test_a_file_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    failing(monkeypatch, "report", FileNotFoundError(2, "No such file or directory", "nowhere/p.csv"))
+    assert says(capsys, "report", "x") == (2, "", "error: nowhere/p.csv: no such file or directory\n")
 
 
 def test_an_unexpected_error_is_a_sentence_with_the_way_to_more(
@@ -287,10 +301,6 @@ def test_debug_shows_the_traceback(way: str, monkeypatch: pytest.MonkeyPatch, ca
 # As a process
 
 
-def process(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "torchkiln", *words], text=True, capture_output=True, **more)
-
-
 def test_a_reader_who_leaves_gets_no_complaint() -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -299,14 +309,6 @@ def test_a_reader_who_leaves_gets_no_complaint() -> None:
             [sys.executable, "-m", "torchkiln", "schema"], stdout=pipe, stderr=subprocess.PIPE, text=True
         )
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_poor_encoding_is_no_reason_to_stop(folder: Path) -> None:
-    (folder / "r.yaml").write_text("task: tabl\u00e9\ndata: .\n", encoding="utf-8")
-    done = process("fit", "r.yaml", env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
-    assert done.returncode == 2
-    assert "unknown task 'tabl\\xe9'" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_no_torch_before_it_is_needed(folder: Path) -> None:

@@ -35,4 +35,6 @@ def test_uniforms_are_uniform_and_independent_of_one_another() -> None:
     assert (abs(counts - 1000) < 5 * np.sqrt(1000)).all()
     correlation = np.corrcoef(np.concatenate([x, np.roll(x, 1, axis=0)], axis=1).T)
     assert abs(correlation - np.eye(8)).max() < 0.04
-    assert not np.isclose(x, randomness.uniforms(0, "augment", 1, np.arange(20_000, dtype=np.int64), 4)).any(axis=1).all()
+    assert (
+        not np.isclose(x, randomness.uniforms(0, "augment", 1, np.arange(20_000, dtype=np.int64), 4)).any(axis=1).all()
+    )

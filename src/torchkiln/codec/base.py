@@ -95,8 +95,11 @@ class TargetCodec(ABC):
 
     @abstractmethod
     def decode(self, prediction: Array) -> pl.DataFrame:
-        """Columns for a table of predictions, from what `Task.predict` gives: probabilities [n, classes]
-        or numbers [n] in the target's own unit.
+        """Columns for a table of predictions.
+
+        Args:
+            prediction: As `Task.predict` gives it: probabilities [n, classes], or numbers [n] in the
+                target's own unit.
         """
 
     @abstractmethod

@@ -204,7 +204,12 @@ class TokenCodec(InputCodec):
                 f"model.name: the tokenizer of {source} has no form that can be saved as tokenizer.json"
             )
         pad = theirs.pad_token_id if theirs.pad_token_id is not None else theirs.eos_token_id
-        return cls(column, backend.to_str(), pad or 0, min(max_tokens, theirs.model_max_length))
+        made = cls(column, backend.to_str(), pad or 0, min(max_tokens, theirs.model_max_length))
+        try:
+            made.encode(pl.DataFrame({column: ["a"]}))
+        except Exception as error:  # the library raises its base class for a vocabulary that is not whole
+            raise ModelError(f"model.name: the tokenizer of {source} does not work ({error})") from error
+        return made
 
     @property
     def size(self) -> int:
@@ -275,7 +280,9 @@ def _trained(texts: list[str], vocabulary: int) -> str:
     tokenizers = _tokenizers()
     made = tokenizers.Tokenizer(tokenizers.models.BPE())
     normalizers, pre, processors = tokenizers.normalizers, tokenizers.pre_tokenizers, tokenizers.processors
-    made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    one_space = normalizers.Replace(tokenizers.Regex(r"\s+"), " ")
+    steps = [normalizers.NFKC(), normalizers.Lowercase(), one_space, normalizers.Strip()]
+    made.normalizer = normalizers.Sequence(steps)
     made.pre_tokenizer = pre.ByteLevel(add_prefix_space=True)
     made.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(

@@ -80,9 +80,7 @@ def _as_numbers(column: pl.Series) -> tuple[pl.Series, list[Finding]]:
         if not set(kinds) <= set(_MISSING_NUMBER):
             if len(kinds) <= 3 and len(words) <= STRAY_SHARE * len(present):
                 return column, []  # the codec will take these for missing, and say so
-            text = (
-                f"column {column.name!r} has {len(words):,} words ({shown}) among numbers, so all are words"
-            )
+            text = f"column {column.name!r} has {len(words):,} words ({shown}) among numbers, so all are words"
             return column, [Finding("mixed_column", "warn", text)]
         text = f"column {column.name!r}: {shown} among numbers read as missing, {len(words):,} times"
         findings.append(Finding("missing_words", "note", text))

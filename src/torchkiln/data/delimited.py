@@ -103,9 +103,7 @@ def _recoded(raw: bytes, encoding: str, name: str) -> tuple[bytes, list[Finding]
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name}: begins as {encoding} but byte {error.start} is not; save the file as UTF-8"
-        ) from None
+        raise DataError(f"{name}: begins as {encoding} but byte {error.start} is not; save the file as UTF-8") from None
     spoken = {"cp1252": "Windows-1252 (latin-1)"}.get(encoding, encoding.upper())
     said = f"{name} is not UTF-8 and was read as {spoken}"
     strange = re.search(r"\w*[^\x00-\x7f]\w*", text)
@@ -319,9 +317,7 @@ def _names(header: list[str], name: str) -> tuple[list[str], list[Finding]]:
     seen: dict[str, int] = {}
     for place, column in enumerate(names, 1):
         if column and column in seen:
-            raise DataError(
-                f"{name}: columns {seen[column]} and {place} are both called {column!r}; names must differ"
-            )
+            raise DataError(f"{name}: columns {seen[column]} and {place} are both called {column!r}; names must differ")
         seen[column] = place
     filled = [n or f"column_{i}" for i, n in enumerate(names, 1)]
     if filled == names:

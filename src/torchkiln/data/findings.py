@@ -174,9 +174,7 @@ def _numbers(frame: pl.DataFrame, target: str) -> list[Finding]:
         text = f"the target {target!r} is {train[0]:g} in every training row; there is nothing to learn"
         return [Finding("constant_target", "stop", text)]
     if train.n_unique() == 2:
-        text = (
-            f"the target {target!r} has two different values only; if they are classes: table_classification"
-        )
+        text = f"the target {target!r} has two different values only; if they are classes: table_classification"
         return [Finding("two_valued_target", "warn", text)]
     return _capped(train, target)
 
@@ -190,9 +188,7 @@ def _capped(train: pl.Series, target: str) -> list[Finding]:
     for end, word in ((float(numbers.max()), "largest"), (float(numbers.min()), "smallest")):
         share = float((numbers == end).mean())
         if share >= 0.02 and end != 0:
-            text = (
-                f"the target {target!r} seems cut off: {share:.1%} of train are its {word} value, {end:,.10g}"
-            )
+            text = f"the target {target!r} seems cut off: {share:.1%} of train are its {word} value, {end:,.10g}"
             findings.append(Finding("capped_target", "note", text))
     return findings
 

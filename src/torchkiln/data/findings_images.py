@@ -133,9 +133,7 @@ def _copies(frame: pl.DataFrame, seen: list[Seen]) -> list[Finding]:
         if not len(here) or not len(there):
             continue
         first = {d: i for i, d in zip(there[::-1].tolist(), digests[there[::-1]].tolist(), strict=True)}
-        exact = {
-            i: first[d] for i, d in zip(here.tolist(), digests[here].tolist(), strict=True) if d in first
-        }
+        exact = {i: first[d] for i, d in zip(here.tolist(), digests[here].tolist(), strict=True) if d in first}
         rest = np.array([i for i in here.tolist() if i not in exact], np.int64)
         near = _near(thumbnails, rest, there)
         where = " or ".join(others)

@@ -188,10 +188,8 @@ def _walk(folder: Path) -> list[str]:
 
 
 def _has_picture(folder: Path) -> bool:
-    for _, _, names in os.walk(folder, followlinks=False):
-        if any(n.lower().endswith(SUFFIXES) for n in names):
-            return True
-    return False
+    names = (name for _, _, names in os.walk(folder) for name in names)
+    return any(name.lower().endswith(SUFFIXES) for name in names)
 
 
 def _nothing(folder: Path, left: list[str]) -> str:

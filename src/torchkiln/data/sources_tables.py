@@ -243,9 +243,7 @@ def _alike(
     return kept, findings
 
 
-def _joined(
-    frames: list[pl.DataFrame], written: bool, text: Iterable[str]
-) -> tuple[pl.DataFrame, list[Finding]]:
+def _joined(frames: list[pl.DataFrame], written: bool, text: Iterable[str]) -> tuple[pl.DataFrame, list[Finding]]:
     """All rows, `key` and `split` first; columns of text files get their types from all parts together."""
     _refuse_clashes(frames)
     frame = pl.concat(frames, how="vertical_relaxed")

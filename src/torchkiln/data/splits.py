@@ -111,9 +111,7 @@ def _divide(
     """Train, val or test for each of the rows; the test is taken first, and val from what is left."""
     if way == "time":
         return _by_time(_times(_column(rows, column)), shares)
-    units = _units(
-        _groups(_column(rows, column)) if way == "group" else _equal_rows(source, rows), rows, target
-    )
+    units = _units(_groups(_column(rows, column)) if way == "group" else _equal_rows(source, rows), rows, target)
     if way == "group":
         where = _by_group(units, shares, seed)
     else:
@@ -129,8 +127,9 @@ def _by_class(units: Units, shares: dict[str, float], seed: int, stratified: boo
     left = np.split(order, np.cumsum(np.bincount(strata))[:-1])
     where = np.zeros(len(order), np.int64)
     sizes = units.sizes
+    covered = np.array([len(m) >= _COVERED for m in left])
     for split, share in shares.items():
-        wanted = _allot(np.array([sizes[m].sum() for m in left]), share)
+        wanted = _allot(np.array([sizes[m].sum() for m in left]), share, covered)
         for place, (mine, rows) in enumerate(zip(left, wanted.tolist(), strict=True)):
             taken = _fill(sizes[mine], rows)
             where[mine[taken]] = SPLITS.index(split)
@@ -147,17 +146,17 @@ def _with_all_classes(where: Ints, units: Units) -> Ints:
     return where
 
 
-def _allot(sizes: Ints, share: float) -> Ints:
+def _allot(sizes: Ints, share: float, covered: npt.NDArray[np.bool_]) -> Ints:
     """How many rows of each class a split takes: the sum is right, and each as near as can be.
 
-    Largest remainders decide who gets the rows that rounding leaves; a class of five or more gives at
+    Largest remainders decide who gets the rows that rounding leaves. A class that is `covered` gives at
     least one, and each keeps one.
     """
     exact = sizes * share
     rows = np.floor(exact).astype(np.int64)
     open_rows = round(float(exact.sum())) - int(rows.sum())
     rows[np.argsort(rows - exact, kind="stable")[:open_rows]] += 1
-    rows = np.where(sizes >= _COVERED, np.maximum(rows, 1), rows)
+    rows = np.where(covered, np.maximum(rows, 1), rows)
     return np.asarray(np.minimum(rows, np.maximum(sizes - 1, 0)))
 
 
@@ -180,9 +179,7 @@ def _by_group(units: Units, shares: dict[str, float], seed: int) -> Ints:
     """Index in `SPLITS` for each group: of several draws the one with the evenest sizes and classes."""
     sizes = units.sizes
     if len(sizes) <= len(shares):
-        raise DataError(
-            f"data.split: {len(shares) + 1} groups or more are needed, the column has {len(sizes)}"
-        )
+        raise DataError(f"data.split: {len(shares) + 1} groups or more are needed, the column has {len(sizes)}")
     best, best_score = np.zeros(len(sizes), np.int64), np.inf
     for attempt in range(_TRIES):
         left = randomness.permutation(seed, "split", attempt, len(sizes))
@@ -256,10 +253,8 @@ def _column(frame: pl.DataFrame, column: str | None, key: str = "data.split.colu
 
 
 def _units(of_row: Ints, rows: pl.DataFrame, target: str | None) -> Units:
-    if target is None:
-        classes = np.zeros(len(rows), np.int64)
-    else:
-        classes = _numbered(rows[target].cast(pl.String).fill_null(""))
+    one = pl.Series([0] * len(rows))
+    classes = _numbered(one if target is None else rows[target].cast(pl.String).fill_null(""))
     counts = np.zeros((int(of_row.max()) + 1, int(classes.max()) + 1), np.int64)
     np.add.at(counts, (of_row, classes), 1)
     return Units(of_row, counts)

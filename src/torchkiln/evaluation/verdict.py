@@ -32,7 +32,7 @@ class Standing:
 
 
 def verdict(metric: Metric, n: int, score: Interval, beside: list[Standing]) -> dict[str, Any]:
-    """`text`, `beats_trivial` and `beats_classical` (None where there is no such baseline).
+    """`text`, `beats_trivial` and `beats_classical`; the latter two None where there is no such baseline.
 
     Args:
         metric: The primary one.
@@ -43,33 +43,42 @@ def verdict(metric: Metric, n: int, score: Interval, beside: list[Standing]) -> 
     name = {"rmse": "RMSE", "mae": "MAE", "r2": "R2", "auroc": "AUROC"}.get(metric.name, metric.name.replace("_", " "))
     if not math.isfinite(score.value):
         text = f"The net has no {name} on the {n:,} test rows: see the notes."
-        return {"text": text, "beats_trivial": False, "beats_classical": False if beside[1:] else None}
+        return {
+            "text": text,
+            "beats_trivial": False if beside else None,
+            "beats_classical": False if beside[1:] else None,
+        }
     held = f"(95 % interval {_figure(score.low, score)} to {_figure(score.high, score)})"
     text = f"{name[0].upper()}{name[1:]} is {_figure(score.value, score)} {held} on {n:,} test rows."
-    said = [_said(metric, one, trivial=i == 0) for i, one in enumerate(beside)]
-    beats = [one.against(metric) == "better" for one in beside]
+    standings = [one.against(metric) for one in beside]
+    called = [_called(one, i) for i, one in enumerate(beside)]
+    beaten = [name for name, how in zip(called, standings, strict=True) if how == "better"]
+    said = [f"That beats {' and '.join(beaten)}."] if beaten else []
+    said += [_said(i, one, how) for i, (one, how) in enumerate(zip(beside, standings, strict=True)) if how != "better"]
     return {
         "text": " ".join([text, *said]),
-        "beats_trivial": beats[0] if beats else False,
-        "beats_classical": beats[1] if len(beats) > 1 else None,
+        "beats_trivial": standings[0] == "better" if beside else None,
+        "beats_classical": standings[1] == "better" if beside[1:] else None,
     }
 
 
-def _said(metric: Metric, one: Standing, trivial: bool) -> str:
-    gap, how = one.difference, one.against(metric)
-    name, has = f"the {one.name}" if trivial else one.name, _figure(one.score.value, one.score)
-    value, low, high = (_figure(v, gap) for v in (gap.value, gap.low, gap.high))
-    apart = f"(difference {value}, 95 % interval {low} to {high})"
-    if how == "better":
-        return f"That beats {name} at {has}."
-    if trivial:
-        if how == "worse":
-            return f"It does worse than {name} at {has} {apart}: the net has learnt nothing of use."
-        return f"These rows do not show that it beats {name} at {has} {apart}."
-    named = name[0].upper() + name[1:]
+def _called(one: Standing, place: int) -> str:
+    """Name and score; the trivial baseline is the first."""
+    article = "" if place else "the "
+    return f"{article}{one.name} at {_figure(one.score.value, one.score)}"
+
+
+def _said(place: int, one: Standing, how: str) -> str:
+    """A sentence on a baseline that is not beaten."""
+    value, low, high = (
+        _figure(v, one.difference) for v in (one.difference.value, one.difference.low, one.difference.high)
+    )
+    called, apart = _called(one, place), f"(difference {value}, 95 % interval {low} to {high})"
+    if place == 0 and how == "worse":
+        return f"It does worse than {called} {apart}: the net has learnt nothing of use."
     if how == "worse":
-        return f"{named} does better at {has} {apart}: prefer it as it stands."
-    return f"{named} has {has}: these rows do not tell which is better {apart}."
+        return f"{called[0].upper()}{called[1:]} does better {apart}: as things stand, prefer it."
+    return f"These rows do not show whether it beats {called} {apart}."
 
 
 def _figure(value: float, interval: Interval) -> str:

@@ -131,7 +131,11 @@ class _Bag(nn.Module):
 
     def forward(self, ids: Tensor, weights: Tensor) -> Tensor:
         # Padding has weight 0 and an id whose row is never stepped.
-        summed = self.embedding(ids, per_sample_weights=self.dropout(weights))
+        weights = self.dropout(weights)
+        if torch.compiler.is_exporting():  # the fused sum is traced for two texts or more
+            summed = torch.bmm(weights[:, None, :], F.embedding(ids, self.embedding.weight))[:, 0]
+        else:
+            summed = self.embedding(ids, per_sample_weights=weights)
         output: Tensor = self.head(summed)
         return output
 

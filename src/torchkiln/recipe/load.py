@@ -175,7 +175,17 @@ def _anchor(tree: dict[str, Any], folder: Path) -> dict[str, tuple[str, Path]]:
         if not os.path.isabs(value):
             written[f"{section}.{key}"] = (value, folder)
             tree[section][key] = os.path.normpath(folder / os.path.expanduser(value))
+    _anchor_named_folder(tree.get("model"), folder)
     return written
+
+
+def _anchor_named_folder(model: Any, folder: Path) -> None:
+    """`hf:FOLDER` names a model in a folder, `hf:NAME` one of the hub: only the first is a path."""
+    name = model.get("name") if isinstance(model, dict) else None
+    if isinstance(name, str) and name.startswith("hf:") and name != "hf:":
+        place = folder / os.path.expanduser(name.removeprefix("hf:"))
+        if place.is_dir():
+            model["name"] = f"hf:{os.path.normpath(place)}"
 
 
 def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -235,11 +245,7 @@ def _another_part(written: Mapping[str, Any], defaults: Mapping[str, Any]) -> bo
     """Whether the person chose a part other than the one that the defaults are for."""
     for key in ("name", "class_path"):
         own, default = written.get(key), defaults.get(key)
-        if (
-            own not in (None, "auto")
-            and own != default
-            and (defaults.get("name") or defaults.get("class_path"))
-        ):
+        if own not in (None, "auto") and own != default and (defaults.get("name") or defaults.get("class_path")):
             return True
     return False
 
@@ -249,9 +255,7 @@ def _section(section: type[BaseModel] | None, key: str) -> type[BaseModel] | Non
     if section is None or key not in section.model_fields:
         return None
     annotation = section.model_fields[key].annotation
-    found = [
-        t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)
-    ]
+    found = [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)]
     return found[0] if found else None
 
 

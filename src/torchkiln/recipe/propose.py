@@ -128,11 +128,7 @@ def _settings(task: str) -> list[str]:
         "seed: 0",
         "model:",
         f"  name: null  # {models}; or in its place class_path: my_package.nets.Net",
-        *(
-            ["  pretrained: auto", "  freeze: null  # such as backbone"]
-            if not task.startswith("table")
-            else []
-        ),
+        *(["  pretrained: auto", "  freeze: null  # such as backbone"] if not task.startswith("table") else []),
         "loss:",
         f"  name: null  # {loss}",
         *(["  class_weights: null  # balanced"] if classes else []),
@@ -156,7 +152,7 @@ def _settings(task: str) -> list[str]:
 _MODELS = {
     "image": "small_conv, resnet18, mobilenet_v3_small ..., timm:NAME",
     "table": "tabm, mlp, ft_transformer",
-    "text": "ngrams",
+    "text": "ngram_bag, transformer, hf:NAME",
 }
 
 
@@ -173,9 +169,7 @@ def find_target(facts: Facts, name: str | None = None) -> Target:
     known = [c.name for c in facts.columns if c.holds != "pictures"]
     if name is not None:
         if name not in known:
-            raise RecipeError(
-                f"{facts.path}: there is no column {name!r} to predict{did_you_mean(name, known)}"
-            )
+            raise RecipeError(f"{facts.path}: there is no column {name!r} to predict{did_you_mean(name, known)}")
         return Target(facts.column(name), "")
     found = _guess(facts)
     if found is None:
@@ -361,9 +355,9 @@ def _way(facts: Facts, target: Column, task: str) -> tuple[str, str | None, str]
             "the latest rows are the test, as in use; where time does not matter: random",
         )
     if task.endswith("regression"):
-        return "random", None, "other ways: group, time (a column)"
+        return "random", None, "other ways: group, time (with a column)"
     return (
         "stratified",
         None,
-        "each class has the same share everywhere; other ways: group and time, with a column",
+        "each class has the same share everywhere; other ways: group, time (with a column)",
     )

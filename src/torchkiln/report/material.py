@@ -64,9 +64,7 @@ def read(path: Path) -> Material:
     """
     if not path.is_dir():
         raise RunError(f"{path} is no run directory: there is no such folder")
-    if not any(
-        (path / name).exists() for name in ("recipe.yaml", "events.jsonl", "stages.json", "test.json")
-    ):
+    if not any((path / name).exists() for name in ("recipe.yaml", "events.jsonl", "stages.json", "test.json")):
         raise RunError(f"{path} is no run directory: it holds no recipe.yaml")
     damaged: list[str] = []
 

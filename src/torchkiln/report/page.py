@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from torchkiln.errors import RunError
 from torchkiln.report import predictions, sections, words
@@ -83,12 +84,18 @@ def _environment() -> jinja2.Environment:
     for name in ("count", "plural", "share", "score", "interval", "figure", "duration", "measure"):
         env.filters[name] = getattr(words, name)
     env.filters["sortable"] = _sortable
+    env.filters["breakable"] = _breakable
     return env
 
 
 def _sortable(value: Any) -> str:
     """A number for the sorting of a table; empty where there is none."""
     return repr(value) if isinstance(value, (int, float)) and math.isfinite(value) else ""
+
+
+def _breakable(text: Any) -> Markup:
+    """Text that may break behind an underscore or a slash, as names and paths should."""
+    return Markup(re.sub(r"([_/])(?=\w)", r"\1<wbr>", str(escape(text))))
 
 
 def _policy(style: str, script: str) -> str:

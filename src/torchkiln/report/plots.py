@@ -113,11 +113,7 @@ def _dots(series: Series, x: Axis, y: Axis, x_label: str) -> list[str]:
     places = np.flatnonzero(np.isfinite(series.y))
     radius, css = (5.0 if len(series.x) == 1 else 2.2), f"dot {series.css}"
     if len(series.x) > MOST_DOTS:
-        places = (
-            places[np.unique(np.linspace(0, len(places) - 1, MOST_DOTS).astype(int))]
-            if len(places)
-            else places
-        )
+        places = places[np.unique(np.linspace(0, len(places) - 1, MOST_DOTS).astype(int))] if len(places) else places
         radius, css = 6.0, "ghost"
     return [
         dot(
@@ -209,9 +205,7 @@ def _score(one: Score) -> str:
     return words.score(one.value, one.low, one.high, one.places) + (f" ({inside})" if inside else "")
 
 
-def whisker(
-    value: float, low: float, high: float, span: tuple[float, float], overall: float | None
-) -> Markup:
+def whisker(value: float, low: float, high: float, span: tuple[float, float], overall: float | None) -> Markup:
     """A small interval for a table's cell, with the overall score as an upright line."""
     x = Axis(span[0], span[1] if span[1] > span[0] else span[0] + 1, 4, 136)
     body = [line(4, 9, 136, 9, "grid")]
@@ -288,8 +282,7 @@ def agreement(name: str, target: Array, prediction: Array, label: str) -> Markup
     body = axes(x, y, f"true {label}", "predicted", most_x=4)
     if len(target) <= 400:
         body += [
-            dot(float(a), float(b), 3, "dot ours faint")
-            for a, b in zip(x.at(target), y.at(prediction), strict=True)
+            dot(float(a), float(b), 3, "dot ours faint") for a, b in zip(x.at(target), y.at(prediction), strict=True)
         ]
     else:
         body += _cells(target, prediction, x, y)

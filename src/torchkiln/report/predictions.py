@@ -166,8 +166,9 @@ def calibration(material: Material) -> Json | None:
     if not isinstance(given, dict):
         return None
     bins = [
-        b for b in given.get("bins") or [] if finite(b.get("n")) and finite(b.get("confidence")) is not None
+        b for b in given.get("bins") or [] if None not in (finite(b.get(k)) for k in ("n", "confidence", "accuracy"))
     ]
+    bins = [b for b in bins if b["n"] > 0]
     if not bins:
         return None
     confidence, accuracy, n = (np.array([float(b[k]) for b in bins]) for k in ("confidence", "accuracy", "n"))
@@ -224,9 +225,7 @@ def _card(one: Json) -> Json:
         "target": _value(one.get("target")),
         "prediction": _value(one.get("prediction")),
         "sure": words.share(one["confidence"]) if finite(one.get("confidence")) is not None else None,
-        "error": words.signed(one["prediction"] - one["target"])
-        if numeric and "confidence" not in one
-        else None,
+        "error": words.signed(one["prediction"] - one["target"]) if numeric and "confidence" not in one else None,
         "image": image if isinstance(image, str) and _IMAGE.fullmatch(image) else None,
         "text": words.cut(str(one["text"]), 1500) if one.get("text") is not None else None,
         "row": {str(k): _value(v) for k, v in row.items()},
@@ -238,7 +237,7 @@ def _value(value: Any) -> str:
     if value is None:
         return "missing"
     if isinstance(value, float) and math.isfinite(value):
-        return words.minus(f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}")
+        return words.plain(value)
     return words.cut(str(value), 200)
 
 

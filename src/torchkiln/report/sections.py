@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,7 @@ def series(frame: pl.DataFrame | None, x: str, y: str, name: str, css: str) -> S
 
 
 def _one(frame: pl.DataFrame, x: str, y: str, title: str, **how: Any) -> Json | None:
-    return _figure(
-        y.replace("_", "-"), title, [series(frame, x, y, title, "ours")], x, y_label=title.lower(), **how
-    )
+    return _figure(y.replace("_", "-"), title, [series(frame, x, y, title, "ours")], x, y_label=title.lower(), **how)
 
 
 def _loss(material: Material, best: tuple[float, str] | None) -> list[Json | None]:
@@ -80,39 +79,59 @@ def _metrics(material: Material, best: tuple[float, str] | None) -> list[Json | 
             series(frame, "epoch", f"train_{bare}", "training", "other"),
             series(frame, "epoch", column, "validation", "ours"),
         ]
-        figures.append(
-            _figure(f"metric-{place}", f"Validation {title}", lines, "epoch", y_label=title, mark=best)
-        )
+        figures.append(_figure(f"metric-{place}", f"Validation {title}", lines, "epoch", y_label=title, mark=best))
     return figures
 
 
 def _learning_rate(material: Material) -> tuple[list[Json | None], str]:
     """The rate as planned and as it went, and in words whether the two are one."""
     planned = series(material.schedule, "step", "lr", "as planned", "plan")
-    went = series(material.steps, "step", "lr", "as it went", "ours")
-    if not went.y.size:
-        went = series(material.metrics, "step", "lr", "as it went", "ours")
-    if not went.y.size and not planned.y.size:
+    went = _rates(material.steps) or _rates(material.metrics)
+    if not went and not planned.y.size:
         return [], ""
-    figure = _figure("rate", "Learning rate", [planned, went], "step", y_label="learning rate", zero=True)
-    return [figure], _deviation(planned, went)
+    # Groups of parameters may have rates of their own; the plan is about those that have none.
+    went.sort(key=lambda one: -_off(planned, one).max(initial=0.0))
+    lines = [replace(one, name=f"as it went, {one.name}", css="other") for one in went[:-1]]
+    lines += [replace(one, name="as it went", css="ours") for one in went[-1:]]
+    figure = _figure("rate", "Learning rate", [planned, *lines], "step", y_label="learning rate", zero=True)
+    return [figure], _deviation(planned, lines[-1]) if lines else ""
 
 
-def _deviation(planned: Series, went: Series) -> str:
-    """Whether each rate lies between the planned ones around it, give or take 3 % of the highest."""
+def _rates(frame: pl.DataFrame | None) -> list[Series]:
+    """The rate of each group of parameters, each course once."""
+    columns = [c for c in frame.columns if c == "lr" or c.startswith("lr_")] if frame is not None else []
+    found: list[Series] = []
+    for column in columns:
+        one = series(frame, "step", column, f"group {column.removeprefix('lr').removeprefix('_') or 0}", "ours")
+        if one.y.size and not any(np.array_equal(one.y, other.y, equal_nan=True) for other in found):
+            found.append(one)
+    return found
+
+
+def _off(planned: Series, went: Series) -> Array:
+    """How far each rate is from the planned ones around it, as a share of the highest planned."""
     if not planned.y.size or not went.y.size:
-        return ""
+        return np.zeros(went.y.size)
     last = len(planned.x) - 1  # a step more or less is a matter of counting, not of the rate
     right = np.clip(np.searchsorted(planned.x, went.x + 1), 0, last)
     left = np.clip(np.searchsorted(planned.x, went.x - 1, side="right") - 1, 0, last)
     low = np.minimum(planned.y[left], planned.y[right])
     high = np.maximum(planned.y[left], planned.y[right])
-    off = np.maximum(np.maximum(low - went.y, went.y - high), 0) / (np.nanmax(planned.y) or 1.0)
-    if not np.isfinite(off).any() or np.nanmax(off) <= 0.03:
+    distance = np.maximum(np.maximum(low - went.y, went.y - high), 0) / (np.nanmax(planned.y) or 1.0)
+    return np.asarray(np.nan_to_num(distance))
+
+
+def _deviation(planned: Series, went: Series) -> str:
+    """Whether the rate went as planned, give or take 3 % of the highest."""
+    if not planned.y.size or not went.y.size:
+        return ""
+    off = _off(planned, went)
+    if off.max() <= 0.03:
         return "The learning rate went as planned."
-    at = int(np.nanargmax(off))
-    was, planned_there = (words.figure(float(v), 3) for v in (went.y[at], planned.y[right[at]]))
-    return f"The learning rate left its plan: at step {went.x[at]:,.0f} it was {was}, not {planned_there}."
+    at = int(off.argmax())
+    was = words.figure(float(went.y[at]), 3)
+    meant = words.figure(float(np.interp(went.x[at], planned.x, planned.y)), 3)
+    return f"The learning rate left its plan: at step {went.x[at]:,.0f} it was {was}, not {meant}."
 
 
 def _best_epoch(material: Material) -> tuple[tuple[float, str] | None, str]:
@@ -128,7 +147,7 @@ def _best_epoch(material: Material) -> tuple[tuple[float, str] | None, str]:
     at = float(val.x[inside][val.y[inside].argmin()])
     return (
         at,
-        f"lowest: epoch {at:g}",
+        f"lowest loss: epoch {at:g}",
     ), f"The lowest validation loss was in epoch {at:g}{_from_zero(material)}."
 
 
@@ -146,9 +165,7 @@ def _not_finite(material: Material) -> str:
         one = series(material.metrics, "epoch", column, name, "")
         if one.y.size and not np.isfinite(one.y).all():
             bad[name] = one.x[~np.isfinite(one.y)]
-    told = [
-        f"the {name} in {words.plural(len(x), 'epoch')} (first in epoch {x[0]:g})" for name, x in bad.items()
-    ]
+    told = [f"the {name} in {words.plural(len(x), 'epoch')} (first in epoch {x[0]:g})" for name, x in bad.items()]
     return f"Not finite: {' and '.join(told)}." if told else ""
 
 

@@ -119,9 +119,7 @@ def picture(name: str, height: float, title: str, description: str, body: Iterab
     )
 
 
-def axes(
-    x: Axis, y: Axis, x_label: str, y_label: str, *, whole_x: bool = False, most_x: int = 5
-) -> list[str]:
+def axes(x: Axis, y: Axis, x_label: str, y_label: str, *, whole_x: bool = False, most_x: int = 5) -> list[str]:
     """Grid, tick labels and names of both axes; the y axis' name stands above its top."""
     parts = []
     y_ticks = y.ticks(4)
@@ -156,9 +154,7 @@ def dot(x: float, y: float, radius: float, css: str, title: str = "") -> str:
     return f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}">{inner}</circle>'
 
 
-def rect(
-    x: float, y: float, width: float, height: float, css: str, title: str = "", opacity: float = 1
-) -> str:
+def rect(x: float, y: float, width: float, height: float, css: str, title: str = "", opacity: float = 1) -> str:
     """A filled rectangle, with words for the pointer that rests on it."""
     inner = f"<title>{escape(title)}</title>" if title else ""
     veil = f' fill-opacity="{opacity:.2f}"' if opacity < 1 else ""

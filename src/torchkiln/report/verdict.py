@@ -38,7 +38,7 @@ def verdict(material: Material) -> Json:
 
 
 def _status(test: Json, standings: list[Standing | None]) -> str:
-    if "ahead" in standings or _broken(test):
+    if "ahead" in standings or _broken(test) or _useless(test):
         return "bad"
     return "good" if set(standings) == {"behind"} else "even"
 
@@ -74,6 +74,11 @@ def _broken(test: Json) -> bool:
     return finite(_metric(test, primary(test)).get("value")) is None
 
 
+def _useless(test: Json) -> bool:
+    """Whether the net is no better than a guess that knows nothing."""
+    return bool(test.get("baselines")) and (test.get("verdict") or {}).get("beats_trivial") is False
+
+
 def _label(test: Json, standings: list[Standing | None]) -> str:
     names = [str(b.get("name")) for b in test.get("baselines") or []]
     ahead = [n for n, s in zip(names, standings, strict=True) if s == "ahead"]
@@ -84,6 +89,8 @@ def _label(test: Json, standings: list[Standing | None]) -> str:
         return "No baseline to compare with"
     if ahead:
         return f"A baseline wins: {' and '.join(ahead)}"
+    if _useless(test):
+        return f"Not shown to beat the trivial baseline: {names[0]}"
     return f"No clear winner against {' and '.join(near)}" if near else "Better than every baseline"
 
 
@@ -93,9 +100,7 @@ def _plain_score(test: Json) -> str:
     value, low, high = (metric.get(k) for k in ("value", "low", "high"))
     inside = words.interval(value, low, high)
     where = f" on {words.plural(int(test['n']), 'test sample')}" if finite(test.get("n")) is not None else ""
-    return (
-        f"{words.measure(name)} is {words.score(value, low, high)}{f' ({inside})' if inside else ''}{where}."
-    )
+    return f"{words.measure(name)} is {words.score(value, low, high)}{f' ({inside})' if inside else ''}{where}."
 
 
 def _said(text: str) -> Json:
@@ -169,11 +174,7 @@ def _plot(test: Json) -> Any:
             scores.append(plots.Score(label, ours, value, low, high, _places(test, name)))
     better = "higher" if _metric(test, name).get("higher_is_better", True) else "lower"
     title = f"{words.measure(name)} of this run and the baselines, with 95 % intervals"
-    return (
-        plots.intervals("scores", title, scores, f"{words.measure(name)}, {better} is better")
-        if scores
-        else ""
-    )
+    return plots.intervals("scores", title, scores, f"{words.measure(name)}, {better} is better") if scores else ""
 
 
 def model_name(material: Material) -> str:
@@ -205,9 +206,7 @@ def _model_fact(material: Material, env: Json) -> str:
 
 def _data_fact(material: Material, test: Json) -> str:
     data = material.recipe.get("data") or {}
-    place = (
-        data.get("path") or data.get("train") or data.get("class_path") if isinstance(data, dict) else data
-    )
+    place = data.get("path") or data.get("train") or data.get("class_path") if isinstance(data, dict) else data
     parts = [words.cut(str(place), 160)] if place else []
     sizes = split_sizes(material)
     if sizes:
@@ -251,9 +250,7 @@ def _warnings(material: Material) -> Json:
         if event.get("text") not in seen:
             seen.add(event.get("text"))
             kept.append(event)
-    shown = [
-        {"level": e["level"], "text": words.cut(str(e.get("text", "")), 220)} for e in kept[:MOST_WARNINGS]
-    ]
+    shown = [{"level": e["level"], "text": words.cut(str(e.get("text", "")), 220)} for e in kept[:MOST_WARNINGS]]
     return {"warnings": shown, "more_warnings": len(kept) - len(shown)}
 
 
@@ -264,7 +261,8 @@ def _untested(material: Material) -> Json:
     if not ran:
         done = "it ended before the first epoch did"
     else:
-        done = f"it ended after {ran} of {planned} epochs" if planned else f"it ended after {ran} epochs"
+        of = f"{ran:,} of {words.plural(planned, 'epoch')}" if planned else words.plural(ran, "epoch")
+        done = f"it ended after {of}"
     if material.stages.get("fit"):
         done = "training ended, the test did not"
     why = "the data check stopped it" if stopped and not ran else done
@@ -274,9 +272,7 @@ def _untested(material: Material) -> Json:
         "label": "No verdict",
         "headline": f"This run has no test score: {why}.",
         "lede": "",
-        "resume": None
-        if stopped and not ran
-        else f"torchkiln fit --resume {shlex.quote(str(material.path))}",
+        "resume": None if stopped and not ran else f"torchkiln fit --resume {shlex.quote(str(material.path))}",
         "best_so_far": _best_so_far(material),
     }
 

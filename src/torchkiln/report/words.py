@@ -70,12 +70,21 @@ def figure(value: Any, digits: int = 4) -> str:
     return minus(f"{x:,.{max(digits - 1 - size, 0)}f}")
 
 
+def plain(value: float, digits: int = 5) -> str:
+    """A finite number of a person's own data: `22.25`, `140,977`, no zeros that say nothing."""
+    size = math.floor(math.log10(abs(value))) if value else 0
+    if size < -4:
+        return figure(value)
+    text = f"{value:,.{max(digits - 1 - size, 0)}f}"
+    return minus(text.rstrip("0").rstrip(".") if "." in text else text)
+
+
 def score(value: Any, low: Any = None, high: Any = None, places: int | None = None) -> str:
     """A score with as many decimals as its interval can carry, or `places`: `0.853`, `46,190`."""
     x = finite(value)
     if x is None:
         return figure(value)
-    return minus(f"{x:,.{decimals(x, low, high) if places is None else places}f}")
+    return minus(f"{x:z,.{decimals(x, low, high) if places is None else places}f}")
 
 
 def interval(value: Any, low: Any, high: Any, places: int | None = None) -> str:
@@ -84,7 +93,7 @@ def interval(value: Any, low: Any, high: Any, places: int | None = None) -> str:
     if a is None or b is None:
         return ""
     places = decimals(finite(value) or 0.0, low, high) if places is None else places
-    return minus(f"{a:,.{places}f} to {b:,.{places}f}")
+    return minus(f"{a:z,.{places}f} to {b:z,.{places}f}")
 
 
 def decimals(value: float, low: Any = None, high: Any = None) -> int:
@@ -118,6 +127,8 @@ def duration(value: Any) -> str:
     x = finite(value)
     if x is None:
         return MISSING
+    if 0 < x < 0.01:
+        return "under 0.01 s"
     if x < 10:
         return f"{x:.2g} s"
     whole = round(x)

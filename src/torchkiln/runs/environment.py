@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +41,6 @@ def git(folder: Path) -> dict[str, Any] | None:
     if not commit:
         return None
     return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
-
-
-def command() -> str:
-    """The command line of this process, as typed."""
-    return " ".join(sys.argv)
 
 
 def _git(folder: Path, *words: str) -> str:

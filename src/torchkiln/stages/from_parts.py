@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as L
 import numpy as np
 import polars as pl
 import torch
@@ -81,7 +80,7 @@ def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Pat
     for finding in data.findings:
         progress.message(finding.text, finding.level)
     net = _net(parts, recipe)
-    task = None if isinstance(net, L.LightningModule) else _task(net, parts, recipe, data)
+    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
     planned = _plan(task, net, recipe, data, progress)
     run = RunDirectory.create(place.path, place.overwrite)
     for finding in data.findings:
@@ -106,7 +105,7 @@ def resume(run: RunDirectory, parts: Parts | None, progress: Progress) -> Path:
         parts = from_recipe(recipe)
     data = own.read(parts.data, recipe.seed)
     net = _net(parts, recipe)
-    task = None if isinstance(net, L.LightningModule) else _task(net, parts, recipe, data)
+    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
     return _go(run, task, net, recipe, data, parts, progress, begun, resume=True)
 
 
@@ -120,7 +119,6 @@ def _go(
     training.load_best(job.net, run)
     progress.stage("test", "testing the best weights on held-out data")
     if task is None:
-        assert isinstance(net, L.LightningModule)
         _test_module(run, net, recipe, data)
     else:
         _test_task(run, task, net, recipe, data)
@@ -174,7 +172,7 @@ def _plan(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData
     samples = data.splits["train"].store
     if task is None or samples is None:
         decisions = [store, {"what": "precision", "chosen": "32", "candidates": [],
-                             "why": "a LightningModule's own steps are not measured; or as the recipe says"}]  # fmt: skip
+                             "why": "a LightningModule's own steps are not measured"}]  # fmt: skip
         return plan.Plan(plan.unmeasured(recipe), decisions)
     progress.stage("plan", "measuring how this net runs here")
     planned = plan.decide(task, net, task.criterion(np.empty(0)), recipe, samples, [store])
@@ -183,11 +181,8 @@ def _plan(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData
     return planned
 
 
-def _job(
-    task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData, parts: Parts
-) -> training.Job:
+def _job(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData, parts: Parts) -> training.Job:
     if task is None:
-        assert isinstance(net, L.LightningModule)
         return jobs.module_job(net, data, recipe)
     make_optimizer = parts.optimizer if callable(parts.optimizer) else None
     first, val = data.splits["train"], data.splits.get("val")
@@ -253,18 +248,12 @@ def _frame(store: own.OwnStore, most: int) -> tuple[pl.DataFrame, Any]:
     return pl.DataFrame({"key": [str(i) for i in range(len(target))], "target": target}), target
 
 
-def _test_module(run: RunDirectory, module: L.LightningModule, recipe: Recipe, data: own.OwnData) -> None:
-    """What the person's own `test_step` logs, or else their `validation_step`, on one device."""
+def _test_module(run: RunDirectory, module: nn.Module, recipe: Recipe, data: own.OwnData) -> None:
     split, _ = _held_out_split(data)
     batches = jobs.eval_loader(data.splits[split], recipe)
-    single = recipe.model_copy(update={"train": recipe.train.model_copy(update={"devices": 1})})
-    has_test = type(module).test_step is not L.LightningModule.test_step
-    with training.process_settings(recipe), training.quiet():
-        trainer = training.build_trainer(single, [])
-        run_test = trainer.test if has_test and split == "test" else trainer.validate
-        logged = run_test(module, batches, verbose=False)[0]
+    figures = training.figures_of(module, batches, recipe, is_test=split == "test")
     note = "these are the module's own figures; it gives no predictions a sample, so there is no interval"
-    _write_figures(run, split, dict(logged), note, None)
+    _write_figures(run, split, figures, note, None)
 
 
 def _is_loss(name: str) -> bool:

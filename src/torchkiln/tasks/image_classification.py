@@ -24,7 +24,11 @@ SMALL = 64
 PUBLISHED = "resnet18"
 """The net for photos where its published weights are in reach."""
 
+MANY = 10_000
+"""Training pictures from which the net is wider and begins with smaller pictures."""
+
 _OWN = {"name": images.OWN, "pretrained": False}
+_COLOURS = {"name": "ColorJitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
 
 
 class ImageClassification(Classification):
@@ -42,8 +46,10 @@ class ImageClassification(Classification):
             side = recipe.data.image_size
         count, flips = len(train), mirrored(train[recipe.data.target or "label"])
         name, published = choose_net(recipe.model, side)
+        if name == images.OWN and side <= SMALL:
+            return small_pictures(side, count, flips)
         if name == images.OWN:
-            return small_pictures(side, count, flips) if side <= SMALL else photos(count, flips)
+            return photos(128 if recipe.data.image_size == "auto" else side, count, flips)
         return named_net(name, published, side, count, flips)
 
     @classmethod
@@ -94,15 +100,12 @@ def small_pictures(side: int, count: int, flips: bool) -> dict[str, Any]:
         count: Training pictures.
         flips: Whether a mirrored picture is of the same class.
     """
-    many = count >= 10_000
-    side = max(8, side)
-    border = max(1, round(side / 8 if side >= 24 else side / 12))
-    crop = {"name": "RandomCrop", "padding": border, "padding_mode": "reflect" if flips else "constant"}
-    widths = [64, 256, 256] if many else [64, 128, 128]
+    many, side = count >= MANY, max(8, side)
     sides = progressive(side) if many and side >= 24 else None
     steps = 400 if side <= 16 else 1500  # what shows so little detail is soon learnt
+    widths = [64, 256, 256] if many else [64, 128, 128]
     return {
-        "data": {"image_size": side, "augment": [*_flip(flips), crop], "progressive": sides},
+        "data": {"image_size": side, "augment": _moved(side, flips), "progressive": sides},
         "model": {**_OWN, "args": {"widths": widths, "stride": 2 if side >= 48 else 1}},
         **_muon(0.1),
         "loss": {"name": "cross_entropy", "label_smoothing": 0.2 if many else 0.1},
@@ -110,21 +113,25 @@ def small_pictures(side: int, count: int, flips: bool) -> dict[str, Any]:
     }
 
 
-def photos(count: int, flips: bool) -> dict[str, Any]:
+def photos(side: int, count: int, flips: bool) -> dict[str, Any]:
     """Defaults for our own net and larger pictures, from nothing; measured on 194 photos of two insects.
 
+    Training sees smaller cuts than the test: what is cut out and enlarged looks as large as in the whole.
+
     Args:
+        side: Of the pictures that are tested, in pixels.
         count: Training pictures.
         flips: Whether a mirrored picture is of the same class.
     """
-    cut = {"name": "RandomResizedCrop", "scale": [0.35, 1.0], "size": 96}
-    colours = {"name": "ColorJitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
+    few = count < 1000
+    cut = {"name": "RandomResizedCrop", "scale": [0.35, 1.0], "size": round(side * 0.75)}
+    widths, steps, batch = ([32, 64, 128], 500, 32) if few else ([64, 128, 256], 2000, 64)
     return {
-        "data": {"image_size": 128, "augment": [cut, *_flip(flips), colours]},
-        "model": {**_OWN, "args": {"widths": [32, 64, 128], "stride": 2, "pool": "mean"}},
+        "data": {"image_size": side, "augment": [cut, *_flip(flips), _COLOURS]},
+        "model": {**_OWN, "args": {"widths": widths, "stride": 2 if side < 192 else 4, "pool": "mean"}},
         **_adamw(3e-3, 0.05),
         "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
-        "train": {"epochs": epochs_for(500, count, 32), "batch_size": 32},
+        "train": {"epochs": epochs_for(steps, count, batch), "batch_size": batch},
     }
 
 
@@ -137,23 +144,18 @@ def named_net(name: str | None, published: bool, side: int, count: int, flips: b
         count: Training pictures.
         flips: Whether a mirrored picture is of the same class.
     """
-    if published:
-        size = 224 if side > SMALL else 2 * SMALL
-        optimizer = _adamw(1e-3, 0.05)
+    small = side <= SMALL
+    size = (128 if small else 224) if published else (max(32, side) if small else 128)
+    cut = {"name": "RandomResizedCrop", "scale": [0.5 if published else 0.35, 1.0]}
+    optimizer = _adamw(1e-3, 0.05)
+    if published:  # what was learnt before moves slowly, the new head fast
         optimizer["optimizer"]["groups"] = [{"match": "backbone.*", "lr": 1e-4}]
-        steps, scale = 800, [0.5, 1.0]
-    else:
-        size = max(32, side) if side <= SMALL else 128
-        optimizer = _adamw(1e-3, 0.05)
-        steps, scale = 3000, [0.35, 1.0]
-    cut = {"name": "RandomResizedCrop", "scale": scale}
-    net = {} if name is None else {"name": name, "pretrained": published}
     return {
-        "data": {"image_size": size, "augment": [cut, *_flip(flips)]},
-        "model": net,
+        "data": {"image_size": size, "augment": _moved(size, flips) if small else [cut, *_flip(flips)]},
+        "model": {} if name is None else {"name": name, "pretrained": published},
         **optimizer,
         "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
-        "train": {"epochs": epochs_for(steps, count, 32), "batch_size": 32},
+        "train": {"epochs": epochs_for(800 if published else 3000, count, 32), "batch_size": 32},
     }
 
 
@@ -188,6 +190,13 @@ def choose_net(model: Model, side: int) -> tuple[str | None, bool]:
 
 def _flip(flips: bool) -> list[dict[str, Any]]:
     return [{"name": "RandomHorizontalFlip"}] if flips else []
+
+
+def _moved(side: int, flips: bool) -> list[dict[str, Any]]:
+    """Mirrored, and moved by up to an eighth of the side; the least pictures by a pixel."""
+    by = max(1, round(side / 8 if side >= 24 else side / 12))
+    border = "reflect" if flips else "constant"  # digits and letters stand on an empty ground
+    return [*_flip(flips), {"name": "RandomCrop", "padding": by, "padding_mode": border}]
 
 
 def _muon(lr: float) -> dict[str, Any]:

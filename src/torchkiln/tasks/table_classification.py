@@ -24,7 +24,7 @@ class TableClassification(Classification):
 
     @classmethod
     def defaults(cls, source: Source, recipe: Recipe) -> dict[str, Any]:
-        found = _table.defaults(len(source.rows("train")), recipe.model.name)
+        found = _table.defaults(len(source.rows("train")), recipe.model, classes=True)
         # Which epoch is best is told by the log loss: accuracy moves in steps, and is luck on few rows.
         return {**found, "train": {**found["train"], "monitor": "log_loss"}}
 

@@ -26,7 +26,7 @@ class TableRegression(Task):
 
     @classmethod
     def defaults(cls, source: Source, recipe: Recipe) -> dict[str, Any]:
-        return _table.defaults(len(source.rows("train")), recipe.model.name)
+        return _table.defaults(len(source.rows("train")), recipe.model, classes=False)
 
     @classmethod
     def fit_codec(cls, train: pl.DataFrame, recipe: Recipe) -> tuple[Codec, list[Finding]]:

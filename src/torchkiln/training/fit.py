@@ -82,6 +82,8 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
     writes = _is_first_process()
     recorder = Recorder(run, progress, weights, monitor=job.monitor, higher_is_better=job.higher_is_better,
                         samples=job.samples, writes=writes)  # fmt: skip
+    if state is not None:
+        recorder.restore(state["recorder"])
     every = recipe.train.checkpoint_every
     point = safe_point.SafePoint(
         run, recorder, order=job.order, seed=recipe.seed, every=None if every == "auto" else every,
@@ -133,6 +135,29 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def is_own_module(net: nn.Module) -> bool:
+    """Whether it is a LightningModule of the person's, with steps of its own."""
+    return isinstance(net, L.LightningModule)
+
+
+def figures_of(module: nn.Module, batches: Any, recipe: Recipe, is_test: bool) -> dict[str, float]:
+    """What a LightningModule's own `test_step` logs, or where it has none its `validation_step`; one process.
+
+    Args:
+        module: With the weights to be tested.
+        batches: As it takes them.
+        recipe: Resolved.
+        is_test: Whether the batches are of the test split.
+    """
+    assert isinstance(module, L.LightningModule)
+    single = recipe.model_copy(update={"train": recipe.train.model_copy(update={"devices": 1})})
+    has_test = type(module).test_step is not L.LightningModule.test_step
+    with process_settings(recipe), quiet():
+        trainer = build_trainer(single, [])
+        run = trainer.test if has_test and is_test else trainer.validate
+        return {name: float(value) for name, value in run(module, batches, verbose=False)[0].items()}
 
 
 def load_best(net: nn.Module, run: RunDirectory) -> Path:

@@ -82,8 +82,9 @@ def task_job(
     return Job(module, train_loader, val_loader, order, len(train), monitor if val is not None else None, higher)
 
 
-def module_job(module: L.LightningModule, data: OwnData, recipe: Recipe) -> Job:
+def module_job(module: nn.Module, data: OwnData, recipe: Recipe) -> Job:
     """The job of a person's LightningModule, which has its own steps, losses and optimizers."""
+    assert isinstance(module, L.LightningModule)
     train, val = data.splits["train"], data.splits.get("val")
     order, train_loader, samples = _own_train(train, recipe)
     val_loader = None if val is None else eval_loader(val, recipe)

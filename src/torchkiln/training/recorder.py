@@ -50,9 +50,9 @@ class Recorder(Checkpoint):
         """`value`, `epoch` and `step` of the best validation so far."""
         self._best_weights: dict[str, Tensor] | None = None
         self._validated_at = -1
-        self._last_loss: Tensor | None = None
         self._columns: list[str] | None = None
         self._shown = 0.0
+        self._epoch_begun = time.perf_counter()
 
     # While it trains
 

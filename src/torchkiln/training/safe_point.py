@@ -75,6 +75,7 @@ class SafePoint(L.Callback):
         self._handlers: dict[int, Any] = {}
         self._batch = 0
         self._state: dict[str, Any] | None = None
+        self._begun = self._saved = time.perf_counter()
 
     # The life of a fit
 
@@ -96,7 +97,6 @@ class SafePoint(L.Callback):
     def _restore(self, module: L.LightningModule, state: dict[str, Any]) -> None:
         if "train_totals" in state:
             module.train_totals = state["train_totals"].to(module.train_totals.device)
-        self.recorder.restore(state["recorder"])
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         seed_all(self.seed, "epoch", trainer.current_epoch)
@@ -155,6 +155,8 @@ class SafePoint(L.Callback):
         return bool(asked[0]), int(asked[1])
 
     def _is_due(self, batch: int, step: int) -> bool:
+        if step == 0 and batch == 0 and self.resume is None:
+            return True  # weights of a person's own are no function of the seed, and a full disk shows early
         if self.only_between_epochs and batch:
             return False
         return step % self.every == 0 and step > 0 if self.every else self._due_by_clock

@@ -60,9 +60,7 @@ def test_words_among_numbers_are_said_where_they_are_many() -> None:
     assert said == []  # the table's codec takes it for missing, and says so
 
 
-@pytest.mark.parametrize(
-    ("value", "word"), [("1,5", "decimal comma"), ("$1,200.50", "signs"), ("12 %", "signs")]
-)
+@pytest.mark.parametrize(("value", "word"), [("1,5", "decimal comma"), ("$1,200.50", "signs"), ("12 %", "signs")])
 def test_what_looks_like_numbers_is_left_alone_and_said(value: str, word: str) -> None:
     frame, findings = typed(pl.DataFrame({"x": [value, value]}))
     assert frame["x"].to_list() == [value, value]

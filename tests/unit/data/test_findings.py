@@ -26,9 +26,7 @@ def source(kind: Kind = "table", parts: dict[str, int] | None = None, **columns:
     return Source(kind, frame, Path("."), "")
 
 
-def found(
-    given: Source, target: str = "y", classification: bool = True, **data: Any
-) -> dict[str, tuple[str, str]]:
+def found(given: Source, target: str = "y", classification: bool = True, **data: Any) -> dict[str, tuple[str, str]]:
     """Level and text by code."""
     checked = check(given, Data(path="t.csv", **data), target, classification)
     return {f.code: (f.level, f.text) for f in checked.findings}
@@ -40,9 +38,7 @@ def table(n: int = 100, **columns: Any) -> dict[str, Any]:
 
 
 def test_good_data_brings_notes_only() -> None:
-    assert {code: level for code, (level, _) in found(source(**table(200))).items()} == {
-        "label_counts": "note"
-    }
+    assert {code: level for code, (level, _) in found(source(**table(200))).items()} == {"label_counts": "note"}
 
 
 def test_missing_labels_stop_the_run_unless_dropped() -> None:
@@ -198,9 +194,7 @@ def test_groups_on_both_sides() -> None:
     columns = table(200, patient_id=[f"p{i % 20}" for i in range(200)])
     level, text = found(source(**columns))["groups_across_splits"]
     assert (level, "20 of 20 values of 'patient_id'" in text) == ("warn", True)
-    assert "groups_across_splits" not in found(
-        source(**columns), split={"by": "group", "column": "patient_id"}
-    )
+    assert "groups_across_splits" not in found(source(**columns), split={"by": "group", "column": "patient_id"})
 
 
 def test_pictures_are_checked_and_the_worst_comes_first() -> None:

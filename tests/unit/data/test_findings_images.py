@@ -25,11 +25,7 @@ def saved(image: Image.Image, suffix: str = "JPEG", **how: Any) -> bytes:
 
 
 def frame(**parts: list[bytes]) -> pl.DataFrame:
-    rows = [
-        (f"{split}/{i}.jpg", split, content)
-        for split, list_ in parts.items()
-        for i, content in enumerate(list_)
-    ]
+    rows = [(f"{split}/{i}.jpg", split, content) for split, list_ in parts.items() for i, content in enumerate(list_)]
     return pl.DataFrame(rows, schema=["key", "split", "image"], orient="row")
 
 
@@ -69,9 +65,7 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_pictures_of_every_kind_are_readable() -> None:
-    kinds = [
-        saved(scene(i).convert(mode), "PNG") for i, mode in enumerate(("L", "RGBA", "P", "1", "LA", "I;16"))
-    ]
+    kinds = [saved(scene(i).convert(mode), "PNG") for i, mode in enumerate(("L", "RGBA", "P", "1", "LA", "I;16"))]
     assert check(frame(train=kinds))[1] == []
 
 
@@ -103,9 +97,7 @@ CHANGES = {
 def test_near_copies_across_splits(name: str) -> None:
     fresh = [saved(scene(i)) for i in range(100, 120)]
     findings = check(frame(train=TRAIN, test=[CHANGES[name](scene(7)), *fresh]))[1]
-    assert [(f.code, f.samples) for f in findings] == [
-        ("near_duplicates_across_splits", ["test/0.jpg = train/7.jpg"])
-    ]
+    assert [(f.code, f.samples) for f in findings] == [("near_duplicates_across_splits", ["test/0.jpg = train/7.jpg"])]
     assert findings[0].level != "stop"
 
 

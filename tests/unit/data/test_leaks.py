@@ -23,16 +23,13 @@ def test_a_column_that_tells_the_class() -> None:
     random = np.random.default_rng(0)
     label = random.choice(["a", "b", "c"], N, p=[0.6, 0.3, 0.1])
     spoilt = label.copy()
-    spoilt[:60] = "a"
+    spoilt[:30] = "a"
     found = columns(
         "y",
         True,
         y=label,
         code=[{"a": 7, "b": 2, "c": 5}[x] for x in label.tolist()],
-        amount=[
-            {"a": 0.0, "b": 1.0, "c": 2.0}[x] + r
-            for x, r in zip(label.tolist(), random.random(N), strict=True)
-        ],
+        amount=[{"a": 0.0, "b": 1.0, "c": 2.0}[x] + r for x, r in zip(label.tolist(), random.random(N), strict=True)],
         spoilt=spoilt,
         noise=random.random(N),
         name=[f"row {i}" for i in range(N)],

@@ -69,8 +69,12 @@ def test_a_rest_of_one_joins_the_batch_before() -> None:
     assert [len(b) for b in epoch_of(TrainOrder(18, 8, seed=0))] == [8, 8, 2]
 
 
-@pytest.mark.parametrize(("n", "batch", "accumulate", "world"), [(60, 10, 4, 1), (17, 4, 3, 1), (23, 3, 2, 3), (30, 4, 4, 2)])
-def test_scaled_gradients_are_those_of_the_mean_over_the_window(n: int, batch: int, accumulate: int, world: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "batch", "accumulate", "world"), [(60, 10, 4, 1), (17, 4, 3, 1), (23, 3, 2, 3), (30, 4, 4, 2)]
+)
+def test_scaled_gradients_are_those_of_the_mean_over_the_window(
+    n: int, batch: int, accumulate: int, world: int
+) -> None:
     """Lightning divides by `accumulate`, DDP by `world`: the scale must undo just that."""
     values = np.random.default_rng(0).normal(size=n)
     orders = [TrainOrder(n, batch, seed=0, accumulate=accumulate, shard=Shard(r, world)) for r in range(world)]

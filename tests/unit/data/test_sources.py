@@ -29,9 +29,7 @@ def picture(path: Path) -> bytes:
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     path = tmp_path / "t.csv"
-    path.write_text(
-        "note,n,label\n" + "".join(f"the note of row {i},{i / 2},{'ab'[i % 2]}\n" for i in range(20))
-    )
+    path.write_text("note,n,label\n" + "".join(f"the note of row {i},{i / 2},{'ab'[i % 2]}\n" for i in range(20)))
     return path
 
 

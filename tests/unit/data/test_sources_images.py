@@ -43,9 +43,7 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["val", "valid", "Validation", "dev"])
 def test_folders_of_splits(tmp_path: Path, word: str) -> None:
-    source = folders(
-        {None: tree(tmp_path, "train/a/1.png", "train/b/1.png", f"{word}/a/2.png", "test/b/3.png")}
-    )
+    source = folders({None: tree(tmp_path, "train/a/1.png", "train/b/1.png", f"{word}/a/2.png", "test/b/3.png")})
     found = {tuple(r) for r in source.frame.select("split", "label").rows()}
     assert found == {("train", "a"), ("train", "b"), ("val", "a"), ("test", "b")}
 
@@ -67,9 +65,7 @@ def test_a_class_may_be_called_test(tmp_path: Path) -> None:
 
 
 def test_what_is_no_picture_is_left_out_with_a_word(tmp_path: Path) -> None:
-    source = folders(
-        {None: tree(tmp_path, "a/1.png", "b/1.png", "a/x.gif", "a/notes.txt", "loose.png", ".hid/1.png")}
-    )
+    source = folders({None: tree(tmp_path, "a/1.png", "b/1.png", "a/x.gif", "a/notes.txt", "loose.png", ".hid/1.png")})
     assert len(source.frame) == 2
     finding = source.findings[0]
     assert (finding.code, finding.level) == ("files_left_out", "warn")
@@ -142,9 +138,7 @@ def table(folder: Path, frame: pl.DataFrame, name: str = "t.parquet"):  # type: 
 
 
 def test_bytes_in_a_table(tmp_path: Path) -> None:
-    source = listed(
-        table(tmp_path, pl.DataFrame({"img": [content(), content(1)], "label": ["a", "b"]})), None
-    )
+    source = listed(table(tmp_path, pl.DataFrame({"img": [content(), content(1)], "label": ["a", "b"]})), None)
     assert source.kind == "images"
     assert source.frame["image"].to_list() == [content(), content(1)]
     assert source.frame["key"][0] == "t.parquet:1"
@@ -159,9 +153,7 @@ def test_pictures_as_hugging_face_writes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("base", ["", "photos"])
 def test_paths_in_a_table(tmp_path: Path, base: str) -> None:
     tree(tmp_path / base, "1.png", "2.png")
-    source = listed(
-        table(tmp_path, pl.DataFrame({"file": ["1.png", "2.png"], "y": ["a", "b"]}), "t.csv"), None
-    )
+    source = listed(table(tmp_path, pl.DataFrame({"file": ["1.png", "2.png"], "y": ["a", "b"]}), "t.csv"), None)
     assert source.frame["key"].to_list() == ["1.png", "2.png"]
     assert [Path(p).read_bytes() for p in source.frame["image"]] == [content(0), content(1)]
     before = source.digest

@@ -19,9 +19,7 @@ from torchkiln.recipe.schema import Data
 def source(columns: dict[str, Any], split: list[str | None] | None = None, kind: Kind = "table") -> Source:
     n = len(next(iter(columns.values())))
     keys = [f"t.csv:{i + 1}" for i in range(n)]
-    ours = pl.DataFrame(
-        {"key": keys, "split": split or [None] * n}, schema={"key": pl.String, "split": pl.String}
-    )
+    ours = pl.DataFrame({"key": keys, "split": split or [None] * n}, schema={"key": pl.String, "split": pl.String})
     return Source(kind, pl.concat([ours, pl.DataFrame(columns)], how="horizontal"), Path("."), "")
 
 
@@ -33,9 +31,7 @@ def data(**split: Any) -> Data:
     return Data(path="t.csv", split=split)
 
 
-def split(
-    columns: dict[str, Any], given: list[str | None] | None = None, seed: int = 0, **how: Any
-) -> list[str]:
+def split(columns: dict[str, Any], given: list[str | None] | None = None, seed: int = 0, **how: Any) -> list[str]:
     return assign(source(columns, given), data(**how), "y", True, seed).frame["split"].to_list()
 
 
@@ -204,13 +200,9 @@ def test_other_words(words: list[str | None], said: str) -> None:
 
 
 def test_columns_that_are_not_there() -> None:
-    with pytest.raises(
-        DataError, match=r"data\.split\.column: the data has no column 'grup': did you mean 'group'"
-    ):
+    with pytest.raises(DataError, match=r"data\.split\.column: the data has no column 'grup': did you mean 'group'"):
         split(rows(10, group=list(range(10))), by="group", column="grup")
-    with pytest.raises(
-        DataError, match=r"data\.target: the data has no column 'lable': did you mean 'label'"
-    ):
+    with pytest.raises(DataError, match=r"data\.target: the data has no column 'lable': did you mean 'label'"):
         assign(source({"label": ["a"], "x": [1]}), data(), "lable", True, 0)
 
 

@@ -153,6 +153,7 @@ def test_boosting_is_as_good_as_published_on_adult() -> None:
 
 
 @needs_data
+@pytest.mark.slow
 def test_text_is_as_good_as_published_on_sst2() -> None:
     train, test = (
         pl.read_csv(Path(DATA or "", "sst2", f"{s}.tsv"), separator="\t", quote_char=None) for s in ("train", "test")

@@ -24,14 +24,19 @@ def _boosting(low: float, high: float) -> Standing:
 @pytest.mark.parametrize(
     ("low", "high", "beats", "words"),
     [
-        (0.01, 0.02, True, "That beats HistGradientBoosting at 0.855."),
+        (0.01, 0.02, True, "That beats the majority class at 0.7600 and HistGradientBoosting at 0.855."),
         (
             -0.02,
             -0.01,
             False,
-            "HistGradientBoosting does better at 0.885 (difference -0.0150, 95 % interval -0.0200 to -0.0100)",
+            "HistGradientBoosting at 0.885 does better (difference -0.0150, 95 % interval -0.0200 to -0.0100)",
         ),
-        (-0.01, 0.02, False, "these rows do not tell which is better"),
+        (
+            -0.01,
+            0.02,
+            False,
+            "These rows do not show whether it beats HistGradientBoosting at 0.865 (difference 0.0050",
+        ),
     ],
 )
 def test_the_classical_model_is_beaten_wins_or_is_level(low: float, high: float, beats: bool, words: str) -> None:
@@ -40,7 +45,7 @@ def test_the_classical_model_is_beaten_wins_or_is_level(low: float, high: float,
     assert found["beats_classical"] is beats
     assert words in found["text"]
     assert "Accuracy is 0.8700 (95 % interval 0.8600 to 0.8800) on 16,281 test rows." in found["text"]
-    assert "That beats the majority class at 0.7600." in found["text"]
+    assert "That beats the majority class at 0.7600" in found["text"]
 
 
 def test_where_lower_is_better_a_smaller_error_wins() -> None:
@@ -57,7 +62,7 @@ def test_a_net_no_better_than_a_guess_is_told_so() -> None:
     level = Standing("majority class", Interval(0.86, 0.8, 0.9), Interval(0.01, -0.01, 0.03))
     found = verdict(ACCURACY, 50, OURS, [level])
     assert found["beats_trivial"] is False
-    assert "These rows do not show that it beats the majority class at 0.860" in found["text"]
+    assert "These rows do not show whether it beats the majority class at 0.860" in found["text"]
     worse = Standing("majority class", Interval(0.9, 0.8, 0.95), Interval(-0.03, -0.05, -0.01))
     found = verdict(ACCURACY, 50, OURS, [worse])
     assert found["beats_trivial"] is False

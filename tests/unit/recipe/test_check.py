@@ -145,6 +145,14 @@ def test_a_misspelt_key_counts_as_the_right_one_when_the_others_are_looked_at() 
     assert faults == ["data.trian (line 2): unknown key; did you mean train?"]
 
 
+def test_of_a_choice_of_forms_only_the_one_that_was_tried_is_told() -> None:
+    _, faults = read("model: {unfreeze: [{epoch: 1}]}")
+    document = parse("task: table_regression\ndata: {path: x, augment: [{size: 3}, {name: Flip}]}")
+    _, augment = check(document.value, document.origins)
+    assert faults == ["model.unfreeze.0.match (line 3): is missing; accepted is text"]
+    assert augment == ["data.augment.0.name (line 2): is missing; accepted is text"]
+
+
 def test_what_is_needed_and_missing() -> None:
     _, faults = check({}, {})
     assert [f.partition(";")[0] for f in faults] == ["task: is missing", "data: is missing"]

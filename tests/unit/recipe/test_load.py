@@ -161,6 +161,14 @@ def test_weights_are_a_path_and_switches_are_none(folder: Path) -> None:
         assert load(write(file, text % word)).model.pretrained == value
 
 
+def test_a_model_in_a_folder_is_a_path_and_one_of_the_hub_is_none(folder: Path) -> None:
+    (folder / "sub" / "my-bert").mkdir(parents=True)
+    text = "task: table_regression\ndata: ../rows.csv\nmodel: %s\n"
+    file = write(folder / "sub" / "r.yaml", text % "hf:my-bert")
+    assert load(file).model.name == f"hf:{folder / 'sub' / 'my-bert'}"
+    assert load(write(file, text % "hf:org/my-bert")).model.name == "hf:org/my-bert"
+
+
 def test_a_loaded_recipe_can_be_written_anywhere(folder: Path) -> None:
     recipe = load({"task": "table_regression", "data": "rows.csv"})
     copy = write(folder / "runs" / "one" / "recipe.yaml", dump(recipe))

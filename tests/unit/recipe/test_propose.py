@@ -62,14 +62,21 @@ def test_the_settings_shown_are_the_defaults(given: Facts, task: str) -> None:
     assert f"\ntask: {task}  #" in proposal
     whole = uncommented(proposal)
     assert "\ntrain:\n  epochs: null" in whole
-    if task != "text_classification" or "text_classification" in _tasks():
-        assert read(whole) == read(proposal)
+    assert read(whole) == read(proposal)
 
 
-def _tasks() -> list[str]:
-    from torchkiln.registry import task_names
+def test_the_nets_that_are_named_are_there() -> None:
+    from torchkiln.models import images, tables
+    from torchkiln.models import text as texts
 
-    return task_names()
+    def named(given: Facts) -> set[str]:
+        found = re.search(r"name: null  # (.*); or in its place", propose(given))
+        assert found
+        return set(re.split(r",? \.\.\.,? |, ", found[1]))
+
+    assert named(CLASSES) == named(NUMBERS) == set(tables.NETS)
+    assert named(TEXTS) == {texts.BAG, texts.TRANSFORMER, f"{texts.HUGGING_FACE}NAME"}
+    assert named(PICTURES) == {images.OWN, "resnet18", "mobilenet_v3_small", "timm:NAME"}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_the_schema_names_the_tasks_and_describes_the_keys() -> None:
     assert schema["properties"]["task"]["enum"] == task_names()
     train = schema["$defs"]["Train"]["properties"]
     assert train["steps"]["description"].startswith("Optimizer steps")
-    assert words(at(("optimizer", "name"))) == ["auto", "adamw", "adam", "sgd"]
+    assert words(at(("data", "unlabelled"))) == ["stop", "drop"]
 
 
 def test_short_forms_are_in_the_schema() -> None:

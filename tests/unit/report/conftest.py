@@ -186,9 +186,7 @@ def classes_test(run: Path, classes: list[str], n: int, right: float, **more: An
         }
         for b in range(3, 10)
     ]
-    write_json(
-        run, "codec.json", {"inputs": {}, "target": {"kind": "labels", "column": "label", "classes": classes}}
-    )
+    write_json(run, "codec.json", {"inputs": {}, "target": {"kind": "labels", "column": "label", "classes": classes}})
     score = float((target == said).mean())
     test = {
         "split": "test",

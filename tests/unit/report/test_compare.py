@@ -21,9 +21,7 @@ def write_run(
 ) -> Path:  # fmt: skip
     """A run of a binary task whose predictions are right with probability `skill`."""
     folder.mkdir(parents=True)
-    (folder / "recipe.yaml").write_text(
-        f"task: table_classification\ndata: {{path: /gone.csv, target: y}}\n{recipe}"
-    )
+    (folder / "recipe.yaml").write_text(f"task: table_classification\ndata: {{path: /gone.csv, target: y}}\n{recipe}")
     labels = np.random.default_rng(0).integers(0, 2, len(keys))
     right = np.random.default_rng(int(skill * 100)).random(len(keys)) < skill
     best = np.where(right, labels, 1 - labels)
@@ -35,7 +33,7 @@ def write_run(
         "p_no": np.where(best == 0, 0.9, 0.1).astype(np.float32),
         "p_yes": np.where(best == 1, 0.9, 0.1).astype(np.float32),
     })  # fmt: skip
-    frame.sample(fraction=1.0, shuffle=True, seed=1).write_parquet(folder / "predictions.parquet")
+    frame.sample(fraction=1.0, shuffle=True, seed=int(skill * 100)).write_parquet(folder / "predictions.parquet")
     value = float(right.mean())
     score = {"value": value, "low": value - interval, "high": value + interval, "higher_is_better": True}
     test = {"n": len(keys), "task": "table_classification", "primary": metric, "metrics": {metric: score}}

@@ -105,9 +105,7 @@ def test_small_plots_fit_a_cell() -> None:
 def test_reliability_orders_its_bins_and_counts() -> None:
     confidence, accuracy = np.array([0.9, 0.5]), np.array([0.8, 0.55])
     root = drawn(plots.reliability("r", confidence, accuracy, np.array([0.25, 0.75]), np.array([3, 9])))
-    assert (root[1].text or "").replace(
-        "\u00a0", " "
-    ) == "50.0 % sure, 55.0 % right; 90.0 % sure, 80.0 % right."
+    assert (root[1].text or "").replace("\u00a0", " ") == "50.0 % sure, 55.0 % right; 90.0 % sure, 80.0 % right."
     short, tall = (float(e.get("height", "")) for e in classes(root, "plain"))
     assert tall == pytest.approx(3 * short, rel=0.05)
     drawn(plots.reliability("r", confidence[:1], accuracy[:1], np.array([0.5]), np.array([0])))

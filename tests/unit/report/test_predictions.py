@@ -98,8 +98,9 @@ def test_calibration_in_words(accuracy: float, word: str) -> None:
 def test_calibration_without_bins_is_none() -> None:
     assert predictions.calibration(material()) is None
     assert predictions.calibration(material(calibration={"bins": [], "ece": None})) is None
-    none = {"bins": [{"confidence": None, "accuracy": 0.5, "n": 3}], "ece": 0.1}
-    assert predictions.calibration(material(calibration=none)) is None
+    for gap in ("confidence", "accuracy", "n"):
+        none = {"bins": [{"confidence": 0.5, "accuracy": 0.5, "n": 3} | {gap: None}], "ece": 0.1}
+        assert predictions.calibration(material(calibration=none)) is None
 
 
 @pytest.mark.parametrize(
@@ -113,9 +114,7 @@ def test_calibration_without_bins_is_none() -> None:
     ],
 )
 def test_only_pictures_of_our_own_making_are_shown(image: Any) -> None:
-    found = predictions.mistakes(
-        material(mistakes=[{"key": "k", "target": "a", "prediction": "b", "image": image}])
-    )
+    found = predictions.mistakes(material(mistakes=[{"key": "k", "target": "a", "prediction": "b", "image": image}]))
     assert found is not None
     assert found["cards"][0]["image"] is None
 

@@ -63,6 +63,18 @@ def test_a_rate_that_left_its_plan_is_told() -> None:
     assert found["deviation"].startswith("The learning rate left its plan: at step 55 it was 0.800, not 0.4")
 
 
+def test_of_several_groups_the_one_without_a_rate_of_its_own_is_held_to_the_plan() -> None:
+    planned = rates([0, 10, 20], [1.0, 0.5, 0.0])
+    went = rates([0, 10, 20], [5.0, 2.5, 0.0]).with_columns(
+        pl.Series("lr_1", [1.0, 0.5, 0.0]), pl.Series("lr_2", [1.0, 0.5, 0.0])
+    )
+    found = sections.curves(material(schedule=planned, steps=went))
+    assert found is not None
+    assert found["deviation"] == "The learning rate went as planned."
+    names = [name for name, _ in found["figures"][0]["legend"]]
+    assert names == ["as planned", "as it went, group 0", "as it went"]
+
+
 def test_a_jump_in_the_plan_is_no_deviation() -> None:
     planned = rates(list(range(100)), [1.0] * 50 + [0.1] * 50)
     went = rates([48, 49, 50, 51], [1.0, 1.0, 1.0, 0.1])

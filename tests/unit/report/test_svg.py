@@ -49,9 +49,7 @@ def test_an_axis_of_nothing_is_still_one() -> None:
 )
 def test_ticks_are_round(low: float, high: float, log: bool, labels: list[str]) -> None:
     ticks = Axis(low, high, 0, 100, log).ticks()
-    assert [t.replace(MINUS, "-") for t in svg.tick_labels(ticks, log=log)] == [
-        t.replace(MINUS, "-") for t in labels
-    ]
+    assert [t.replace(MINUS, "-") for t in svg.tick_labels(ticks, log=log)] == [t.replace(MINUS, "-") for t in labels]
     assert all(low - 1e-9 <= t <= high * (1 + 1e-9) for t in ticks)
 
 
@@ -64,9 +62,7 @@ def test_a_line_has_a_gap_where_a_value_is_missing() -> None:
 
 
 def test_a_picture_can_be_named_and_holds_no_markup_of_strangers() -> None:
-    drawn = svg.picture(
-        "p", 100, "<b>", "a & b", [svg.text(0, 0, "<script>", "tick"), svg.dot(1, 1, 2, "dot", "<i>")]
-    )
+    drawn = svg.picture("p", 100, "<b>", "a & b", [svg.text(0, 0, "<script>", "tick"), svg.dot(1, 1, 2, "dot", "<i>")])
     root = ET.fromstring(drawn)
     assert root.get("role") == "img"
     title, desc = list(root)[:2]

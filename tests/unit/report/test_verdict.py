@@ -69,6 +69,13 @@ def test_the_label_says_who_wins(gaps: list[tuple[float, float]], status: str, l
     assert (found["status"], found["label"]) == (status, label)
 
 
+def test_a_net_that_a_guess_may_equal_is_no_draw() -> None:
+    said = {"text": "Hm.", "beats_trivial": False, "beats_classical": None}
+    found = verdict(bare(verdict=said, baselines=[baseline(-0.1, 0.2, "majority class")]))
+    assert (found["status"], found["label"]) == ("bad", "Not shown to beat the trivial baseline: majority class")
+    assert verdict(bare(verdict=said))["label"] == "No baseline to compare with"
+
+
 def test_a_net_without_a_score_is_no_draw() -> None:
     found = verdict(bare(metrics={"accuracy": score(None)}, baselines=[baseline(0.0, 0.0)]))
     assert (found["status"], found["label"]) == ("bad", "No score")

@@ -19,6 +19,7 @@ MINUS = "\N{MINUS SIGN}"
         (0.123456, None, None, "0.1235", ""),
         (0.5, 0.5, 0.5, "0.5000", "0.5000 to 0.5000"),
         (-0.25, -0.31, -0.19, f"{MINUS}0.25", f"{MINUS}0.31 to {MINUS}0.19"),
+        (-0.0001, -0.02, 0.01, "0.000", f"{MINUS}0.020 to 0.010"),
         (None, None, None, words.MISSING, ""),
         (NAN, NAN, NAN, "not a number", ""),
         (1e-9, 0.0, 2e-9, "0.000000", "0.000000 to 0.000000"),
@@ -51,8 +52,27 @@ def test_figures(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (22.25, "22.25"),
+        (62751.2, "62,751"),
+        (-122.23, f"{MINUS}122.23"),
+        (2.0, "2"),
+        (1e12, "1,000,000,000,000"),
+        (0.0, "0"),
+        (100.0, "100"),
+        (1.5e-7, f"1.500e{MINUS}7"),
+    ],
+)
+def test_numbers_of_the_data(value: float, text: str) -> None:
+    assert words.plain(value) == text
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0, "0 s"),
+        (0.00013, "under 0.01 s"),
         (0.423, "0.42 s"),
         (37.4, "37 s"),
         (59.7, "1 min 0 s"),

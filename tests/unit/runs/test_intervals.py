@@ -43,6 +43,16 @@ def test_the_difference_is_that_of_scikit_learn(name: str) -> None:
     assert gap.low < gap.value < gap.high
 
 
+@pytest.mark.parametrize("name", MEASURES)
+def test_means_over_drawn_rows_give_the_metric_of_those_rows(name: str) -> None:
+    regression = name in ("rmse", "mae", "r2")
+    target, prediction = (NUMBERS, numbers(4, 1)) if regression else (LABELS, probabilities(1, 1))
+    drawn = np.random.default_rng(3).integers(0, 300, 40)
+    means = MEASURES[name].columns(target, prediction)[drawn].mean(axis=0)
+    expected = REFERENCES[name](target[drawn], prediction[drawn])
+    assert MEASURES[name].combine(means) == pytest.approx(expected, abs=1e-9)
+
+
 def test_a_clear_difference_is_clear_and_equal_predictions_are_not() -> None:
     strong, weak = probabilities(4, 1), probabilities(0, 2)
     assert paired(MEASURES["accuracy"], LABELS, strong, weak).is_clear

@@ -83,6 +83,12 @@ def test_photos_without_published_weights_get_our_net() -> None:
     assert (recipe.model.name, recipe.model.pretrained, recipe.data.image_size) == (images.OWN, False, 128)
 
 
+def test_photos_at_a_side_of_the_person_s_are_cut_in_proportion() -> None:
+    recipe = resolved(source(200), data={"path": "x", "image_size": 200})
+    assert recipe.data.augment[0].model_extra["size"] == 150  # type: ignore[union-attr,index]
+    assert recipe.model.args["stride"] == 4
+
+
 def test_photos_get_published_weights_where_they_are_in_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "weights_in_reach", lambda name: name == "resnet18")
     recipe = resolved(source(200))
@@ -111,9 +117,7 @@ def test_what_the_person_says_stays() -> None:
     assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.optimizer.groups) == ("sgd", 0.5, [])
 
 
-@pytest.mark.parametrize(
-    ("labels", "expected"), [(["0", "1", "7"], False), (["a", "B"], False), (["cat", "x"], True)]
-)
+@pytest.mark.parametrize(("labels", "expected"), [(["0", "1", "7"], False), (["a", "B"], False), (["cat", "x"], True)])
 def test_digits_and_letters_are_not_mirrored(labels: list[str], expected: bool) -> None:
     assert mirrored(pl.Series(labels)) is expected
     if len(labels) == 2:

@@ -31,9 +31,22 @@ def fit(tmp_path: Path, datasets: Any) -> Callable[..., Run]:
     def run(name: str = "run", *, model: Any = None, data: Any = None, progress: Any = None, **overrides: Any) -> Run:
         torch.manual_seed(0)
         net = model or nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
-        settings = {"train.epochs": 4, "train.batch_size": 8, "train.threads": 1, "train.precision": "32", "data.workers": 0,
-                    **{key.replace("__", "."): value for key, value in overrides.items()}}  # fmt: skip
-        return torchkiln.fit(model=net, loss="cross_entropy", data=data or datasets, out=tmp_path / name,
-                             overrides=settings, overwrite=True, progress=progress)  # fmt: skip
+        settings = {
+            "train.epochs": 4,
+            "train.batch_size": 8,
+            "train.threads": 1,
+            "train.precision": "32",
+            "data.workers": 0,
+            **{key.replace("__", "."): value for key, value in overrides.items()},
+        }
+        return torchkiln.fit(
+            model=net,
+            loss="cross_entropy",
+            data=data or datasets,
+            out=tmp_path / name,
+            overrides=settings,
+            overwrite=True,
+            progress=progress,
+        )
 
     return run

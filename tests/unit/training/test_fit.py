@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import lightning.pytorch as L
@@ -79,7 +80,7 @@ def test_plateau_is_stepped_on_the_validation_metric(fit: Fit, datasets: Any) ->
               **{**plain_sgd(), "scheduler__name": "plateau"}, scheduler__patience=0, scheduler__gamma=0.5)  # fmt: skip
     rows = run.directory.rows("metrics")
     rate, best = 0.1, float("inf")
-    for row, following in zip(rows, rows[1:], strict=False):
+    for row, following in pairwise(rows):
         loss = float(row["val_loss"])
         if loss < best * (1 - 1e-4):
             best = loss
@@ -148,7 +149,9 @@ def test_a_lightning_module_is_trained_and_tested_by_its_own_steps(fit: Fit, dat
     x, y = datasets[2].tensors
     accuracy = (module.net(x).argmax(1) == y).float().mean().item()
     assert run.scores["metrics"]["test_accuracy"]["value"] == pytest.approx(accuracy)
-    assert float(run.directory.rows("metrics")[-1]["train_loss"]) < float(run.directory.rows("metrics")[0]["train_loss"])
+    assert float(run.directory.rows("metrics")[-1]["train_loss"]) < float(
+        run.directory.rows("metrics")[0]["train_loss"]
+    )
 
 
 def misleading(datasets: Any) -> Any:

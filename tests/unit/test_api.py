@@ -1,0 +1,95 @@
+"""What Python users call."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import torchkiln
+from torchkiln import api
+from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "data" / "t.csv"
+    path.parent.mkdir()
+    path.write_text("x,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(60)))
+    return path
+
+
+def test_init_writes_a_recipe_that_names_the_data_from_its_own_place(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "recipes" / "t.yaml"
+    out.parent.mkdir()
+    text = torchkiln.init(table, out)
+    assert out.read_text() == text and "path: ../data/t.csv" in text
+    loaded = api.recipes.load(out)
+    assert Path(loaded.data.path or "") == table and loaded.data.target == "label"
+    with pytest.raises(RunError, match="exists"):
+        torchkiln.init(table, out)
+
+
+def test_the_target_can_be_said(table: Path) -> None:
+    assert "target: x" in torchkiln.init(table, target="x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ({}, RecipeError, "give a recipe, data, or model and data"),
+        ({"recipe": "gone.yaml"}, RecipeError, "gone.yaml"),
+        ({"recipe": "gone"}, RecipeError, "does not exist"),
+        ({"resume": "gone"}, RunError, "does not exist"),
+        ({"recipe": {"task": "tabel"}}, RecipeError, "unknown task 'tabel'"),
+    ],
+)
+def test_wrong_input_is_told_before_torch_is_needed(
+    arguments: dict[str, object], error: type[Exception], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=said):
+        torchkiln.fit(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_run_directory_in_place_of_a_recipe_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("task: custom\n")
+    with pytest.raises(RecipeError, match=r"is a run directory; repeat it by .*recipe.yaml"):
+        torchkiln.fit(tmp_path)
+
+
+def test_predictions_are_written_in_three_forms(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"key": ["a"], "prediction": ["x"]})
+    for name, read in (("p.csv", pl.read_csv), ("p.parquet", pl.read_parquet), ("p.jsonl", pl.read_ndjson)):
+        api._write_table(frame, tmp_path / name)
+        assert read(tmp_path / name).equals(frame)
+    with pytest.raises(InputError, match=r"\.csv, \.parquet or \.jsonl"):
+        api._write_table(frame, tmp_path / "p.xlsx")
+
+
+def test_a_missing_part_is_answered_with_its_extra() -> None:
+    with pytest.raises(MissingExtra, match=r"torchkiln\[text\]"), api._training_extra():
+        raise ModuleNotFoundError("x", name="transformers.models")
+    with pytest.raises(ModuleNotFoundError, match="x"), api._training_extra():
+        raise ModuleNotFoundError("x", name="my_own_module")
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("task: custom\n")
+    for run, onward in ((tmp_path, "torchkiln fit --resume"), (tmp_path / "none", "start again")):
+        with (
+            pytest.raises(RunFailed, match=f"the disk is full at /a/b; make room, then: {onward}"),
+            api._full_disk(run),
+        ):
+            raise OSError(28, "No space left on device", "/a/b")
+    with pytest.raises(PermissionError), api._full_disk(tmp_path):
+        raise PermissionError(13, "denied")
+
+
+def test_compare_needs_two() -> None:
+    with pytest.raises(RunError, match="at least two"):
+        torchkiln.compare(["a"])
+
+
+def test_data_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        torchkiln.init(tmp_path / "gone")
