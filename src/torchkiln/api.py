@@ -114,6 +114,8 @@ def fit(
     progress = progress or Progress()
     if model is not None and data is None:
         raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
+    if resume is not None and (recipe is not None or overrides or out is not None):
+        raise RecipeError("resume goes on with a run as it is; begin a new one to change its recipe, settings or place")
     if recipe is None and model is None and resume is None:
         raise RecipeError("give a recipe, data, or model and data")
     # All that can be told without torch comes first: a slip of the pen is answered at once.
@@ -175,6 +177,8 @@ def predict(
     Returns:
         One row an input: `key`, `prediction`, and for classes `confidence` and `p_CLASS` each.
     """
+    if out is not None:
+        _writer_suffix(Path(out))
     with _training_extra():
         from torchkiln.stages import from_recipe
 
@@ -243,12 +247,22 @@ def _proposal(data: str | Path, written: str, target: str | None) -> str:
     return propose(facts.gather(sources.look(path), written), target)
 
 
-def _write_table(table: pl.DataFrame, file: Path) -> None:
-    writers: dict[str, Callable[[Path], Any]] = {".csv": table.write_csv, ".parquet": table.write_parquet,
-                                                 ".jsonl": table.write_ndjson}  # fmt: skip
-    if file.suffix.lower() not in writers:
+def _writer_suffix(file: Path) -> str:
+    """The file's suffix, if predictions can be written so."""
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".parquet", ".jsonl"):
         raise InputError(f"{file}: predictions are written as .csv, .parquet or .jsonl")
-    writers[file.suffix.lower()](file)
+    return suffix
+
+
+def _write_table(table: pl.DataFrame, file: Path) -> None:
+    match _writer_suffix(file):
+        case ".csv":
+            table.write_csv(file)
+        case ".parquet":
+            table.write_parquet(file)
+        case _:
+            table.write_ndjson(file)
 
 
 @contextmanager

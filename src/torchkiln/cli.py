@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words behind `torchkiln`; by default those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Read by libgomp when torch is loaded. Its threads else spin while they wait, which on a machine with
+        # neighbours costs several times the CPU and the time of the work itself.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     debug = "--debug" in words or os.environ.get("TORCHKILN_DEBUG", "0") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     for stream in (sys.stdout, sys.stderr):

@@ -122,9 +122,7 @@ def weighted(counts: Counts, rarity: npt.NDArray[np.float64], texts: int) -> npt
     return (raw / length[counts.rows]).astype(np.float32)
 
 
-def _longer(
-    words: Words, names: list[str], grams: Ids, starts: Ids, order: int
-) -> tuple[list[str], Ids, Ids]:
+def _longer(words: Words, names: list[str], grams: Ids, starts: Ids, order: int) -> tuple[list[str], Ids, Ids]:
     """N-grams of `order` words from those of one less: distinct names, and each one's name and first word."""
     fits = starts + order <= len(words.codes)
     grams, starts = grams[fits], starts[fits]

@@ -37,7 +37,7 @@ Level = Literal["warn", "note"]
 
 MOST_NAMES = 10_000
 """Names of a category that get a code of their own, the most frequent first."""
-MOST_BINS = 64
+MOST_BINS = 128
 TREE_ROWS = 100_000
 """Rows that bins are looked for in; more change the bounds little and cost much."""
 STRAY_SHARE = 0.02
@@ -244,7 +244,7 @@ def _bins(x: npt.NDArray[np.float32], target: Array, classes: bool) -> list[floa
 
 def _least_rows(rows: int) -> int:
     """Rows a bin must hold: few enough for small tables to have bins, enough not to follow noise."""
-    return int(np.clip(rows // 40, 4, 64))
+    return int(np.clip(rows // 40, 4, 16))
 
 
 def _reason_to_drop(values: pl.Series) -> Note | None:

@@ -13,7 +13,7 @@ import polars as pl
 
 from torchkiln.codec import ngrams
 from torchkiln.codec.base import Arrays, InputCodec, Ragged
-from torchkiln.errors import DataError, MissingExtra, ModelError
+from torchkiln.errors import DataError, MissingExtra
 from torchkiln.registry import did_you_mean
 
 MOST_WORDS = 1024
@@ -174,42 +174,6 @@ class TokenCodec(InputCodec):
         if not any(text.strip() for text in texts):
             raise DataError(f"column {column!r} holds no text: every training row is empty")
         return cls(column, _trained(texts, vocabulary), 0, max_tokens)
-
-    @classmethod
-    def read(cls, source: str, column: str, max_tokens: int, **reading: Any) -> TokenCodec:
-        """The tokenizer of a Hugging Face model.
-
-        Args:
-            source: A name or a local folder, as `AutoTokenizer` takes it.
-            column: The column of texts.
-            max_tokens: As for the class; the model's own limit where that is lower.
-            reading: Further arguments for `AutoTokenizer.from_pretrained`.
-
-        Raises:
-            ModelError: It cannot be had, or has no form that `tokenizers` reads.
-            MissingExtra: transformers is not installed.
-        """
-        try:
-            from transformers import AutoTokenizer
-        except ImportError as error:
-            raise MissingExtra("transformers", "text") from error
-        try:
-            theirs = AutoTokenizer.from_pretrained(source, **reading)
-        except Exception as error:  # the library raises many kinds for a folder that is none
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"model.name: no tokenizer can be read from {source} ({reason})") from error
-        backend = getattr(theirs, "backend_tokenizer", None)
-        if backend is None:
-            raise ModelError(
-                f"model.name: the tokenizer of {source} has no form that can be saved as tokenizer.json"
-            )
-        pad = theirs.pad_token_id if theirs.pad_token_id is not None else theirs.eos_token_id
-        made = cls(column, backend.to_str(), pad or 0, min(max_tokens, theirs.model_max_length))
-        try:
-            made.encode(pl.DataFrame({column: ["a"]}))
-        except Exception as error:  # the library raises its base class for a vocabulary that is not whole
-            raise ModelError(f"model.name: the tokenizer of {source} does not work ({error})") from error
-        return made
 
     @property
     def size(self) -> int:

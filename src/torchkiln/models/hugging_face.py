@@ -6,8 +6,6 @@ that transformers knows, trained from nothing with the sizes of `model.args`.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +15,14 @@ import polars as pl
 from torch import Tensor, nn
 
 from torchkiln.codec.text import TokenCodec
-from torchkiln.data.source import Finding
 from torchkiln.errors import MissingExtra, ModelError
 from torchkiln.models import adapt
+from torchkiln.models.reach import answers
 from torchkiln.models.text import HUGGING_FACE, text_mask
 from torchkiln.recipe.schema import Model
 from torchkiln.registry import did_you_mean
 
-OFFLINE = "TORCHKILN_OFFLINE"
-"""Environment variable: where it is set to 1, nothing is looked for on the network."""
+HUB = "https://huggingface.co"
 
 _WEIGHTS = (
     "model.safetensors",
@@ -34,7 +31,6 @@ _WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
-_ANSWER_WITHIN = 2.0  # seconds that the hub has to answer; its own library retries for half a minute
 
 
 class HuggingFaceNet(nn.Module):
@@ -85,17 +81,13 @@ def build(model: Model, codec: TokenCodec, classes: list[str], *, fresh: bool) -
     name = source_of(model)
     labels = dict(enumerate(classes))
     config = _configured(codec.model or {}, name)
-    config.update(
-        {"id2label": labels, "label2id": {n: i for i, n in labels.items()}, "pad_token_id": codec.pad}
-    )
+    config.update({"id2label": labels, "label2id": {n: i for i, n in labels.items()}, "pad_token_id": codec.pad})
     config.problem_type = "single_label_classification"
     made = transformers.AutoModelForSequenceClassification
     with _quiet(transformers):
         try:
             if fresh and model.pretrained is True:
-                whole = made.from_pretrained(
-                    name, config=config, ignore_mismatched_sizes=True, **_reach(name)
-                )
+                whole = made.from_pretrained(name, config=config, ignore_mismatched_sizes=True, **_reach(name))
             else:
                 whole = made.from_config(config)
         except Exception as error:  # the library raises many kinds
@@ -108,8 +100,8 @@ def build(model: Model, codec: TokenCodec, classes: list[str], *, fresh: bool) -
 
 def fit_codec(
     train: pl.DataFrame, column: str, model: Model, most: int, vocabulary: int
-) -> tuple[TokenCodec, list[Finding]]:
-    """The model's own tokenizer, or one trained on the texts where it has none.
+) -> tuple[TokenCodec, str | None]:
+    """The model's own tokenizer; or one trained on the texts where it has none, and a word about it.
 
     Args:
         train: Training rows.
@@ -123,21 +115,15 @@ def fit_codec(
     """
     name = source_of(model)
     config = read_config(model)
+    most = _most(config, most)
     if has_tokenizer(name):
-        with _quiet(_transformers()):
-            codec = TokenCodec.read(name, column, _most(config, most), **_reach(name))
-        return TokenCodec(column, codec.tokenizer, codec.pad, codec.max_tokens, config), []
+        return _read_tokenizer(name, column, most, config), None
     if model.pretrained is True:
-        raise ModelError(
-            f"model.name: hf:{name} has no tokenizer at hand, and its weights are of no use without it"
-        )
-    codec = TokenCodec.fit(train, column, _most(config, most), vocabulary)
+        raise ModelError(f"model.name: hf:{name} has no tokenizer at hand, and its weights are of no use without it")
+    codec = TokenCodec.fit(train, column, most, vocabulary)
     config = {**config, "vocab_size": codec.size, "pad_token_id": codec.pad, **_ENDS}
-    text = (
-        f"hf:{name} has no tokenizer at hand: one of {codec.size:,} pieces was trained on the training texts"
-    )
     made = TokenCodec(column, codec.tokenizer, codec.pad, codec.max_tokens, config)
-    return made, [Finding("own_tokenizer", "note", text)]
+    return made, f"hf:{name} has no tokenizer at hand: one of {codec.size:,} pieces was trained on the texts"
 
 
 _ENDS = {"bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
@@ -182,7 +168,7 @@ def weights_in_reach(name: str) -> bool:
         return False
     if Path(name).is_dir():
         return any((Path(name) / file).exists() for file in _WEIGHTS)
-    return _cached(name, _WEIGHTS) or _answers()
+    return _cached(name, _WEIGHTS) or _hub_answers()
 
 
 def has_tokenizer(name: str) -> bool:
@@ -191,7 +177,24 @@ def has_tokenizer(name: str) -> bool:
         return False
     if Path(name).is_dir():
         return any((Path(name) / file).exists() for file in _TOKENIZERS)
-    return _cached(name, _TOKENIZERS) or _answers()
+    return _cached(name, _TOKENIZERS) or _hub_answers()
+
+
+def _read_tokenizer(name: str, column: str, most: int, config: dict[str, Any]) -> TokenCodec:
+    """What `AutoTokenizer` finds, in the form that needs no transformers."""
+    transformers = _transformers()
+    try:
+        with _quiet(transformers):
+            theirs = transformers.AutoTokenizer.from_pretrained(name, **_reach(name))
+        pad = theirs.pad_token_id if theirs.pad_token_id is not None else theirs.eos_token_id
+        most = min(most, theirs.model_max_length)
+        made = TokenCodec(column, theirs.backend_tokenizer.to_str(), pad or 0, most, config)
+        made.encode(pl.DataFrame({column: ["a"]}))
+    except Exception as error:  # the libraries raise many kinds for files that are not whole
+        raise ModelError(
+            f"model.name: no tokenizer that works can be read from {name} ({_first_line(error)})"
+        ) from error
+    return made
 
 
 def _is_kind(name: str) -> bool:
@@ -201,13 +204,11 @@ def _is_kind(name: str) -> bool:
 def _not_found(name: str, error: Exception) -> str:
     if Path(name).is_dir():
         return f"model.name: {name} holds no model that transformers can read ({_first_line(error)})"
-    if "/" in name and not _answers():
+    if "/" in name and not _hub_answers():
         return (f"model.name: hf:{name} is neither a folder nor in the cache of this machine, and the hub of "
                 "Hugging Face does not answer; give a local folder")  # fmt: skip
     hint = did_you_mean(name, _transformers().CONFIG_MAPPING)
-    return (
-        f"model.name: hf:{name} is no folder, no model of the hub in reach, and no kind of transformers{hint}"
-    )
+    return f"model.name: hf:{name} is no folder, no model of the hub in reach, and no kind of transformers{hint}"
 
 
 def _configured(config: Mapping[str, Any], name: str) -> Any:
@@ -239,7 +240,13 @@ def _replace_last_linear(whole: nn.Module, model: Model, classes: int) -> None:
 
 def _reach(name: str) -> dict[str, Any]:
     """Arguments that keep the library from the network where that leads nowhere."""
-    return {"local_files_only": not Path(name).exists() and not _answers()}
+    return {"local_files_only": not Path(name).exists() and not _hub_answers()}
+
+
+def _hub_answers() -> bool:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    return not HF_HUB_OFFLINE and answers(HUB)
 
 
 def _cached(name: str, files: tuple[str, ...]) -> bool:
@@ -250,17 +257,6 @@ def _cached(name: str, files: tuple[str, ...]) -> bool:
         return any(isinstance(try_to_load_from_cache(name, file), str) for file in files)
     except HFValidationError:
         return False
-
-
-def _answers() -> bool:
-    """Whether the hub takes connections now."""
-    if any(os.environ.get(v, "0") not in ("", "0") for v in (OFFLINE, "HF_HUB_OFFLINE")):
-        return False
-    try:
-        socket.create_connection(("huggingface.co", 443), timeout=_ANSWER_WITHIN).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

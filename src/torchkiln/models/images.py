@@ -89,9 +89,7 @@ def build(model: Model, classes: int, size: int) -> PictureNet:
     published = model.pretrained is True
     if name == OWN:
         if published:
-            raise ModelError(
-                f"model.pretrained: nobody published weights for {OWN}; name a file or say false"
-            )
+            raise ModelError(f"model.pretrained: nobody published weights for {OWN}; name a file or say false")
         net = _own(model.args, classes, size)
     elif name.startswith("timm:"):
         net = _timm(name.removeprefix("timm:"), model.args, classes, size, published)
@@ -222,9 +220,7 @@ def _features(net: PictureNet, name: str, size: int) -> int:
             out = net.backbone(net.normalize(torch.full((1, 3, size, size), 128.0)))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(
-            f"data.image_size: {name} cannot take pictures of {size} x {size}: {reason}"
-        ) from error
+        raise ModelError(f"data.image_size: {name} cannot take pictures of {size} x {size}: {reason}") from error
     finally:
         net.train(training)
     return int(out.shape[-1])
@@ -250,18 +246,12 @@ def _drop_auxiliary(net: nn.Module) -> None:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ModelError(
-            f"model.pretrained: there is no file {path}; give true, false, auto or a file of weights"
-        )
+        raise ModelError(f"model.pretrained: there is no file {path}; give true, false, auto or a file of weights")
     try:
-        found = (
-            load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        )
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # both libraries raise many kinds for a file that is none of theirs
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"model.pretrained: {path} is no file of weights that can be read safely: {reason}"
-        ) from error
+        raise ModelError(f"model.pretrained: {path} is no file of weights that can be read safely: {reason}") from error
     for inner in ("state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(inner), dict):
             found = found[inner]

@@ -41,7 +41,7 @@ class SmallConv(nn.Module):
         widths: Sequence[int] = (64, 256, 256),
         stride: int = 1,
         pool: Literal["max", "mean"] = "max",
-        momentum: float = 0.4,
+        momentum: float = 0.1,
         scale: float = 1 / 9,
     ) -> None:
         super().__init__()

@@ -112,9 +112,7 @@ class NgramBag(nn.Module):
     ) -> None:
         super().__init__()
         self.bag = _Bag(ngrams, classes, width, ngram_dropout)
-        self.convolutions = _Convolutions(
-            words, classes, word_width, channels, windows, word_dropout, dropout
-        )
+        self.convolutions = _Convolutions(words, classes, word_width, channels, windows, word_dropout, dropout)
 
     def forward(self, ids: Tensor, weights: Tensor, words: Tensor) -> Tensor:
         """[B, 2, C], from ids [B, L], weights [B, L] and words [B, W], all padded with 0."""
@@ -263,9 +261,7 @@ class _Block(nn.Module):
 
 def _replace_head(net: nn.Module, model: Model, classes: int) -> None:
     if not isinstance(net, TextTransformer):
-        raise ModelError(
-            f"model.head: {BAG} has a head for each of its members; take {TRANSFORMER} for your own"
-        )
+        raise ModelError(f"model.head: {BAG} has a head for each of its members; take {TRANSFORMER} for your own")
     assert model.head is not None
     net.head = adapt.build_head(model.head, net.head.in_features, classes)
 
@@ -275,9 +271,7 @@ def _load_weights(net: nn.Module, path: Path) -> None:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(
-            f"model.pretrained: {path} is no file of weights in safetensors ({error})"
-        ) from error
+        raise ModelError(f"model.pretrained: {path} is no file of weights in safetensors ({error})") from error
     wanted = net.state_dict()
     fits = {n: t for n, t in tensors.items() if n in wanted and wanted[n].shape == t.shape}
     lacking = [n for n in wanted if n not in fits and "head." not in n]

@@ -109,15 +109,16 @@ class Live(Display):
         self.headed = False
 
     def stage(self, name: str, text: str) -> None:
+        self.close()  # only training has a bar, and it does not linger
         self._print((("bold", f"{name:<7}"), ("", text)))
 
     def message(self, text: str, level: str = "note") -> None:
         style = {"warn": "yellow", "stop": "red"}.get(level, "dim")
-        self._print(((style, f"        {text}"),))
+        self._print(((style, text),), indent=8)
 
     def plan(self, decisions: list[dict[str, Any]]) -> None:
         for decision in decisions:
-            self._print((("dim", f"        {_decision(decision)}"),))
+            self._print((("dim", _decision(decision)),), indent=8)
 
     def start(self, epochs: int, steps: int) -> None:
         from rich.live import Live as RichLive
@@ -166,11 +167,13 @@ class Live(Display):
         grid.add_row(ProgressBar(total=max(self.steps, 1), completed=step, width=16), said)
         return grid
 
-    def _print(self, parts: Sequence[Line]) -> None:
+    def _print(self, parts: Sequence[Line], indent: int = 0) -> None:
+        from rich.padding import Padding
         from rich.text import Text
 
+        line = Text.assemble(*((text, style) for style, text in parts))
         try:
-            self.console.print(Text.assemble(*((text, style) for style, text in parts)))
+            self.console.print(Padding(line, (0, 0, 0, indent), expand=False))
         except OSError:
             self.console.quiet = True
 
@@ -230,9 +233,7 @@ def _baselines(test: Mapping[str, Any], primary: str) -> list[Line]:
         said = [words.MISSING if x is None else words.minus(f"{x:+,.{places}f}") for x in figures]
         if value is not None:
             text = f"{value:,.{places}f}   this run {said[0]} ({said[1]} to {said[2]})"
-            rows.append(
-                (str(baseline.get("name")), text if figures[0] is not None else f"{value:,.{places}f}")
-            )
+            rows.append((str(baseline.get("name")), text if figures[0] is not None else f"{value:,.{places}f}"))
     width = max((len(name) for name, _ in rows), default=0)
     return [("", f"  {name:<{width}}  {text}") for name, text in rows]
 
@@ -274,9 +275,7 @@ def show_table(frame: pl.DataFrame, most: int = 20) -> None:
     console = Console()
     console.print(table)
     if len(frame) > most:
-        console.print(
-            f"... and {len(frame) - most:,} more; --out FILE.csv keeps all of them", highlight=False
-        )
+        console.print(f"... and {len(frame) - most:,} more; --out FILE.csv keeps all of them", highlight=False)
 
 
 def _write(stream: TextIO, lines: Sequence[Sequence[Line]]) -> None:

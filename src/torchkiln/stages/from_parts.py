@@ -174,6 +174,7 @@ def _plan(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData
         decisions = [store, {"what": "precision", "chosen": "32", "candidates": [],
                              "why": "a LightningModule's own steps are not measured"}]  # fmt: skip
         return plan.Plan(plan.unmeasured(recipe), decisions)
+    jobs.monitored(recipe, task)
     progress.stage("plan", "measuring how this net runs here")
     planned = plan.decide(task, net, task.criterion(np.empty(0)), recipe, samples, [store])
     task.recipe = planned.recipe

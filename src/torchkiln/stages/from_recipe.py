@@ -46,6 +46,7 @@ def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     prepared = prepare(recipe)
     for finding in prepared.findings:
         progress.message(finding.text, finding.level)
+    jobs.monitored(prepared.recipe, prepared.task)
     net, criterion = _build(prepared)
     progress.stage("plan", "measuring how this net runs here")
     planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
@@ -114,7 +115,7 @@ def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
     task_class = load_task(recipe.task)
     if task_class.source_kind is None:
         raise RunError(f"{run.path} was trained on a person's own datasets; call the net from Python")
-    codec = Codec.from_state(run.read_json("codec.json"), run.path)
+    codec = _codec(run)
     frame = new_inputs.frame(inputs, task_class.source_kind, getattr(codec.inputs, "column", recipe.data.text))
     task = task_class(recipe, codec)
     net = task.build(fresh=False)
@@ -132,6 +133,21 @@ def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
 def _build(prepared: Prepared) -> tuple[nn.Module, nn.Module]:
     net = jobs.build_net(prepared.recipe, prepared.task.build)
     return net, prepared.task.criterion(prepared.targets["train"])
+
+
+def _codec(run: RunDirectory) -> Codec:
+    """The codec that a run saved.
+
+    Raises:
+        RunError: The file is missing, damaged or of another version.
+    """
+    try:
+        return Codec.from_state(run.read_json("codec.json", {}), run.path)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise RunError(
+            f"{run.path / 'codec.json'} cannot be read ({type(error).__name__}: {error}); it is damaged or of another "
+            "version of torchkiln"
+        ) from error
 
 
 def _bound(prepared: Prepared, recipe: Recipe) -> Prepared:

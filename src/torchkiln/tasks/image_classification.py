@@ -103,10 +103,10 @@ def small_pictures(side: int, count: int, flips: bool) -> dict[str, Any]:
     many, side = count >= MANY, max(8, side)
     sides = progressive(side) if many and side >= 24 else None
     steps = 400 if side <= 16 else 1500  # what shows so little detail is soon learnt
-    widths = [64, 256, 256] if many else [64, 128, 128]
+    net = {"widths": [64, 256, 256], "momentum": 0.4} if many else {"widths": [64, 128, 128]}
     return {
         "data": {"image_size": side, "augment": _moved(side, flips), "progressive": sides},
-        "model": {**_OWN, "args": {"widths": widths, "stride": 2 if side >= 48 else 1}},
+        "model": {**_OWN, "args": {**net, "stride": 2 if side >= 48 else 1}},
         **_muon(0.1),
         "loss": {"name": "cross_entropy", "label_smoothing": 0.2 if many else 0.1},
         "train": {"epochs": 20 if many else epochs_for(steps, count, 64), "batch_size": 250 if many else 64},

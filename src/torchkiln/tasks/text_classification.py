@@ -67,7 +67,8 @@ class TextClassification(Classification):
         if (model.name or nets.BAG) == nets.BAG and not model.class_path:
             inputs = NgramCodec.fit(train, column, most)
         elif (model.name or "").startswith(nets.HUGGING_FACE):
-            inputs, findings = hugging_face.fit_codec(train, column, model, most or MAX_TOKENS, VOCABULARY)
+            inputs, note = hugging_face.fit_codec(train, column, model, most or MAX_TOKENS, VOCABULARY)
+            findings = [Finding("own_tokenizer", "note", note)] if note else []
         else:
             inputs = TokenCodec.fit(train, column, most or MAX_TOKENS, VOCABULARY)
         return Codec(inputs, target), [*findings, *cut_texts(inputs, train)]

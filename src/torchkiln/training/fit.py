@@ -25,7 +25,7 @@ from torchkiln.runs.progress import Progress
 from torchkiln.training import safe_point, state_files
 from torchkiln.training.averaging import WeightAverage
 from torchkiln.training.module import KilnModule
-from torchkiln.training.optimization import curve
+from torchkiln.training.optimization import curve, parameter_groups
 from torchkiln.training.recorder import BEST, Recorder
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
@@ -227,10 +227,12 @@ def _write_schedule(job: Job, recipe: Recipe, run: RunDirectory) -> None:
     if not planned or scheduler.class_path or job.order is None or (run.path / "schedule.csv").exists():
         return
     steps = planned_steps(recipe, len(job.order))
-    at, lr = curve(scheduler, steps), recipe.optimizer.lr or 1e-3
+    at = curve(scheduler, steps)
+    rates = [group["lr"] for group in parameter_groups(job.net, recipe.optimizer)]
+    names = ["lr" if i == 0 else f"lr_{i}" for i in range(len(rates))]
     every = max(1, -(-steps // CURVE_POINTS))
-    rows = "".join(f"{s},{lr * at(s)!r}\n" for s in range(0, steps, every))
-    run.write_text("schedule.csv", "step,lr\n" + rows)
+    rows = [",".join([str(s), *(repr(lr * at(s)) for lr in rates)]) for s in range(0, steps, every)]
+    run.write_text("schedule.csv", "\n".join([",".join(["step", *names]), *rows]) + "\n")
 
 
 def planned_steps(recipe: Recipe, batches: int) -> int:

@@ -76,9 +76,7 @@ class Muon(torch.optim.Optimizer):
     def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
-            state.update(
-                step=torch.zeros(()), first=torch.zeros_like(parameter), second=torch.zeros_like(parameter)
-            )
+            state.update(step=torch.zeros(()), first=torch.zeros_like(parameter), second=torch.zeros_like(parameter))
         state["step"] += 1
         steps, (beta1, beta2) = int(state["step"]), group["betas"]
         state["first"].lerp_(gradient, 1 - beta1)

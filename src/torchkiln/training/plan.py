@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,7 +173,7 @@ def _measured(plan: Plan, trials: Trials, setting: Setting, recipe: Recipe) -> t
             tried = replace(setting, **{what: candidate})
             trial = trials.run(tried)
             rows = [(value, best), (candidate, trial)]
-            accepted, why = _is_better(trial, best, reference)
+            accepted, why = _is_better(candidate, trial, best, reference)
             setting, best = (tried, trial) if accepted else (setting, best)
         plan.decisions.append(_decision(f"train.{what}", getattr(setting, what), why, rows))
     if setting.device == "cpu":
@@ -189,7 +190,7 @@ def _threads(plan: Plan, trials: Trials, setting: Setting, recipe: Recipe) -> tu
         plan.decisions.append(_decision("train.threads", setting.threads, why, []))
         return setting, trial
     single, several = trials.run(one), trials.run(setting)
-    accepted, why = _is_better(several, single, single)
+    accepted, why = _is_better(f"{setting.threads} threads", several, single, single)
     rows = [(1, single), (setting.threads, several)]
     chosen = setting if accepted else one
     plan.decisions.append(_decision("train.threads", chosen.threads, why, rows))
@@ -206,14 +207,16 @@ def _questions(setting: Setting, recipe: Recipe, net: nn.Module) -> list[tuple[s
     ]
 
 
-def _is_better(trial: Trial, best: Trial, reference: Trial) -> tuple[bool, str]:
+def _is_better(candidate: Any, trial: Trial, best: Trial, reference: Trial) -> tuple[bool, str]:
+    """Whether to take the candidate, and why or why not."""
+    name = "it" if candidate is True else candidate
     gain = best.seconds / trial.seconds
     off = abs(trial.loss - reference.loss) / max(abs(reference.loss), 0.1)
     if not off <= LOSS_TOLERANCE:
-        return False, f"the loss after the trial steps is off by {100 * off:.0f} %"
+        return False, f"with {name} the loss after the trial steps is off by {100 * off:.0f} %"
     if gain < MUST_GAIN:
-        return False, f"{gain:.2f} times as fast, which does not pay"
-    return True, f"{gain:.2f} times as fast, the loss within {100 * LOSS_TOLERANCE:.0f} % of FP32"
+        return False, f"with {name} a step is {gain:.2f} times as fast, which does not pay"
+    return True, f"with {name} a step is {gain:.2f} times as fast, the loss within {100 * LOSS_TOLERANCE:.0f} % of FP32"
 
 
 def _allocator(plan: Plan, trials: Trials, setting: Setting, best: Trial, open_: bool) -> Trial:
@@ -222,7 +225,7 @@ def _allocator(plan: Plan, trials: Trials, setting: Setting, best: Trial, open_:
         return best
     keep_freed_memory(True)
     trial = trials.run(setting)
-    better, why = _is_better(trial, best, best)
+    better, why = _is_better("keeping freed memory", trial, best, best)
     if not better:
         keep_freed_memory(False)
     plan.decisions.append(_decision("allocator", KEEP_FREED if better else "glibc's default", why,
@@ -291,7 +294,10 @@ def device_name(device: str) -> str:
     """What the device calls itself."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    return platform.processor() or platform.machine()
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def prepared_net(net: nn.Module, channels_last: bool) -> nn.Module:

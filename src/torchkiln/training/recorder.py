@@ -60,7 +60,7 @@ class Recorder(Checkpoint):
         self._steps = max(int(trainer.estimated_stepping_batches), 1)
         self._every = max(1, self._steps // STEP_ROWS)
         self._epoch_begun = self._begun = time.perf_counter()
-        self._first_step = trainer.global_step
+        self._first_step = self._step = trainer.global_step
         self.progress.start(trainer.max_epochs or 0, self._steps)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -71,7 +71,8 @@ class Recorder(Checkpoint):
     ) -> None:
         step, now = trainer.global_step, time.perf_counter()
         loss = outputs["loss"] if isinstance(outputs, Mapping) and "loss" in outputs else outputs
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and step % self._every == 0 and self.writes:
+        stepped, self._step = step != self._step, step
+        if stepped and step % self._every == 0 and self.writes:
             row = {"step": step, "epoch": trainer.current_epoch, "train_loss": _number(loss)}
             self.run.append_row("steps", {**row, **_rates(trainer)})
         if now - self._shown > SHOW_SECONDS:

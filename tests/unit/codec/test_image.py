@@ -47,9 +47,7 @@ def test_sizes_and_forms_meet_in_one_square() -> None:
 
 def test_a_picture_of_the_right_size_is_untouched() -> None:
     image = noise(16, 16)
-    assert np.array_equal(
-        ImageCodec("image", 16).encode(frame(encoded(image)))["image"][0], np.asarray(image)
-    )
+    assert np.array_equal(ImageCodec("image", 16).encode(frame(encoded(image)))["image"][0], np.asarray(image))
 
 
 def test_the_middle_is_kept() -> None:
@@ -150,9 +148,7 @@ CASES = ["text", "cut", "cut_bytes", "empty", "damaged", "missing", "folder", "n
 def test_what_is_no_picture_is_named(case: str, tmp_path: Path) -> None:
     raw, words = bad_pictures(tmp_path)[case]
     with pytest.raises(DataError) as caught:
-        ImageCodec("image", 8).encode(
-            frame(encoded(noise()), raw) if isinstance(raw, bytes | None) else frame(raw)
-        )
+        ImageCodec("image", 8).encode(frame(encoded(noise()), raw) if isinstance(raw, bytes | None) else frame(raw))
     assert words in str(caught.value)
     assert (raw if isinstance(raw, str) else "p1") in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -16,6 +16,7 @@ from torchkiln.codec.base import Ragged
 from torchkiln.codec.text import TokenCodec
 from torchkiln.errors import ModelError
 from torchkiln.models import hugging_face as hf
+from torchkiln.models.reach import OFFLINE
 from torchkiln.recipe.schema import Model
 
 transformers = pytest.importorskip("transformers")
@@ -112,6 +113,12 @@ def test_published_weights_tokenizer_and_limit(folder: Path) -> None:
     assert other.backbone.config.hidden_size == 8, "from nothing, its sizes are free"
 
 
+def test_a_tokenizer_that_does_not_work(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="no tokenizer that works can be read from"):
+        made(Model(name=f"hf:{folder}", pretrained=True))
+
+
 def test_the_number_of_classes_may_differ(folder: Path) -> None:
     model = Model(name=f"hf:{folder}", pretrained=True)
     codec, _ = hf.fit_codec(TEXTS, "text", model, 24, 300)
@@ -125,8 +132,9 @@ def test_a_configuration_alone(folder: Path, tmp_path: Path) -> None:
     (bare / "config.json").write_bytes((folder / "config.json").read_bytes())
     assert not hf.weights_in_reach(str(bare))
     model = Model(name=f"hf:{bare}", pretrained=False, args={"num_hidden_layers": 1, "hidden_dropout_prob": 0.3})
-    codec, findings = hf.fit_codec(TEXTS, "text", model, 24, 300)
-    assert [f.code for f in findings] == ["own_tokenizer"]
+    codec, note = hf.fit_codec(TEXTS, "text", model, 24, 300)
+    assert note is not None
+    assert "has no tokenizer at hand: one of" in note
     net = hf.build(model, codec, CLASSES, fresh=True)
     config = net._whole[0].config
     assert (config.num_hidden_layers, config.hidden_dropout_prob, config.hidden_size) == (1, 0.3, 16)
@@ -181,6 +189,13 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
 
 
 def test_nothing_of_the_hub_is_in_reach_without_a_network() -> None:
-    assert os.environ[hf.OFFLINE] == "1"
+    assert os.environ[OFFLINE] == "1"
     assert not hf.weights_in_reach("hf:someone/some-model")
     assert not hf.weights_in_reach("hf:bert")
+
+
+def test_the_hub_s_own_switch_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchkiln.models.hugging_face.answers", lambda url: True)
+    for offline in (True, False):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+        assert hf.weights_in_reach("hf:someone/some-model") is not offline

@@ -66,9 +66,7 @@ class Wide(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, hidden: int = 4) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, out_features)
-        )
+        self.layers = nn.Sequential(nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, out_features))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.layers(x)
@@ -87,9 +85,7 @@ def test_a_head_of_ones_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_weights_of_the_same_net_from_a_file(suffix: str, tmp_path: Path) -> None:
     theirs = published.resnet18(num_classes=7)
     path = tmp_path / f"weights{suffix}"
-    save_file(theirs.state_dict(), path) if suffix == ".safetensors" else torch.save(
-        theirs.state_dict(), path
-    )
+    save_file(theirs.state_dict(), path) if suffix == ".safetensors" else torch.save(theirs.state_dict(), path)
     net = net_of("resnet18", size=64, pretrained=str(path))
     assert torch.equal(net.backbone.get_parameter("conv1.weight"), theirs.conv1.weight)
     assert net.head.out_features == 3  # their head had 7 classes
@@ -100,8 +96,7 @@ def test_weights_of_ones_own_run_bring_the_head(tmp_path: Path) -> None:
     torch.save({"state_dict": first.state_dict()}, tmp_path / "run.pth")
     second = net_of(args=QUICK, pretrained=str(tmp_path / "run.pth"))
     assert all(
-        torch.equal(a, b)
-        for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     )
 
 

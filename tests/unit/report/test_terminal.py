@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,24 @@ def test_a_terminal_is_drawn_by_the_clock_not_by_the_step(monkeypatch: pytest.Mo
         for step in range(1000):
             progress.step(0, step, RATES)
         assert len(stream.getvalue()) == before
+
+
+def test_the_bar_is_gone_when_the_next_stage_begins() -> None:
+    stream = Terminal()
+    with terminal.display(stream) as progress:
+        progress.start(1, 10)
+        progress.stage("test", "testing")
+        assert stream.getvalue().endswith("testing\n")
+        progress.stage("report", "writing")
+        assert stream.getvalue().endswith("writing\n")
+
+
+def test_long_words_stay_indented_where_they_wrap() -> None:
+    stream = Terminal()
+    terminal.display(stream).message("word " * 60, "warn")
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in stream.getvalue().splitlines()]
+    assert len(lines) > 2
+    assert all(line.startswith("        word") for line in lines)
 
 
 def test_an_error_gives_the_terminal_back() -> None:

@@ -67,7 +67,7 @@ def test_what_the_recipe_says_is_not_measured() -> None:
     ],
 )
 def test_a_candidate_must_be_faster_and_leave_the_loss(trial: Trial, taken: bool, said: str) -> None:
-    accepted, why = plan._is_better(trial, Trial(1.0, 1.0), Trial(1.0, 1.0))
+    accepted, why = plan._is_better("bf16", trial, Trial(1.0, 1.0), Trial(1.0, 1.0))
     assert accepted is taken and said in why
 
 
