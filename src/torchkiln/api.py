@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
-from torchkiln.runs.directory import RECIPE, Place, RunDirectory, next_name
+from torchkiln.runs.directory import CHILD, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def fit(
         loaded = _load(recipe, overrides, target)
     stem = recipe if isinstance(recipe, str | Path) else type(model).__name__ if model is not None else loaded.task
     place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
-    if directory is None:
+    if directory is None and CHILD not in os.environ:
         RunDirectory.check_free(place.path, overwrite)
     with _training_extra(), _full_disk(directory.path if directory else place.path):
         from torchkiln.stages import from_parts, from_recipe

@@ -139,9 +139,7 @@ CASES = {
     "three rows": Case(three_rows, ("3",)),
     "ragged lines": Case(ragged_lines, ("t.csv", "10", "9", "7")),
     "only a head": Case(only_a_head, ("t.csv",)),
-    "no such task": Case(
-        with_recipe(GOOD.replace("table_class", "tabel_class")), ("'table_classification'",)
-    ),
+    "no such task": Case(with_recipe(GOOD.replace("table_class", "tabel_class")), ("'table_classification'",)),
     "no such key": Case(with_recipe(GOOD + "train: {epoch: 3}\n"), ("train.epoch", "epochs")),
     "several faults at once": Case(
         with_recipe(GOOD + "train: {epoch: 3, batch_size: big}\nmodle: mlp\n"),
@@ -156,9 +154,7 @@ CASES = {
         with_recipe(GOOD + "model: {name: mlp, args: {widht: 8}}\n"), ("widht", "width")
     ),
     "no such metric": Case(with_recipe(GOOD + "train: {monitor: acuracy}\n"), ("acuracy", "accuracy")),
-    "no such class path": Case(
-        with_recipe(GOOD + "model: {class_path: my_nets.Net}\n"), ("model", "my_nets")
-    ),
+    "no such class path": Case(with_recipe(GOOD + "model: {class_path: my_nets.Net}\n"), ("model", "my_nets")),
     "a recipe that is no YAML": Case(with_recipe("task: [\n"), ("recipe.yaml", "line")),
     "an empty recipe": Case(with_recipe(""), ("recipe.yaml", "empty")),
     "a run that exists": Case(existing_run, ("run", "--resume", "--overwrite")),
@@ -169,9 +165,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_wrong_input_is_one_sentence(
-    name: str, here: Any, shapes: Path, customers: Path, tmp_path: Path
-) -> None:
+def test_wrong_input_is_one_sentence(name: str, here: Any, shapes: Path, customers: Path, tmp_path: Path) -> None:
     case = CASES[name]
     arguments = case.arguments(tmp_path, shapes, customers)
     before = contents(tmp_path)

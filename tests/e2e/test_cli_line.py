@@ -158,9 +158,7 @@ def test_the_report_is_one_file(line: Any, here: Any) -> None:
 
 def test_comparing_two_runs(line: Any, here: Any) -> None:
     folder, _, _, metric, *_ = line
-    code, out, errors = here(
-        "fit", "recipe.yaml", "--out", "runs/two", "train.epochs=1", "seed=1", cwd=folder
-    )
+    code, out, errors = here("fit", "recipe.yaml", "--out", "runs/two", "train.epochs=1", "seed=1", cwd=folder)
     assert code == 0, errors
     code, out, errors = here("compare", "runs/one", "runs/two", cwd=folder)
     assert code == 0, errors

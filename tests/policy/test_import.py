@@ -85,26 +85,20 @@ def write_run(run: Path, recipe: str, score: float) -> None:
     (run / "mistakes.json").write_text("[]", encoding="utf-8")
     rows = "epoch,step,train_loss,val_loss,val_accuracy,lr\n1,10,0.5,0.6,0.7,0.001\n"
     (run / "metrics.csv").write_text(rows, encoding="utf-8")
-    (run / "timings.csv").write_text(
-        "epoch,seconds,samples_per_second,memory_mb\n1,1,100,50\n", encoding="utf-8"
-    )
+    (run / "timings.csv").write_text("epoch,seconds,samples_per_second,memory_mb\n1,1,100,50\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_work_imports_nothing_heavy(name: str, folder: Path) -> None:
     code = PROBE.format(code=LIGHT[name], heavy=HEAVY)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
 def test_the_probe_sees_what_is_heavy(folder: Path) -> None:
     code = PROBE.format(code="import tokenizers", heavy=HEAVY)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == ["tokenizers"]
 
 

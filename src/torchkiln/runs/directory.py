@@ -16,6 +16,8 @@ from torchkiln.errors import RunError
 from torchkiln.registry import did_you_mean
 
 RECIPE = "recipe.yaml"
+CHILD, CHILD_RESUMES = "TORCHKILN_RUN", "TORCHKILN_RESUMES"
+"""Variables that tell the further processes that Lightning starts the run directory, and whether it goes on."""
 
 
 @dataclass(frozen=True)

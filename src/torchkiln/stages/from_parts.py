@@ -27,6 +27,7 @@ from torchkiln.runs.directory import RECIPE, Place, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.stages.run import (
     EVAL_BATCH,
+    as_child,
     best_of,
     conclude,
     train,
@@ -73,6 +74,8 @@ def from_recipe(recipe: Recipe) -> Parts:
 def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Path:
     """A run from the first look at the parts to the report; gives its directory."""
     begun = time.perf_counter()
+    if child := as_child(recipe):
+        return resume(child, parts, Progress())
     RunDirectory.check_free(place.path, place.overwrite)
     recipe = _resolved(recipe, parts)
     progress.stage("data", "looking at the first batch")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from torchkiln.registry import load_task
 from torchkiln.runs.directory import RECIPE, Place, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.stages.run import (
-    CHILD,
     EVAL_BATCH,
+    as_child,
     best_of,
     conclude,
     train,
@@ -39,8 +38,8 @@ from torchkiln.training.prepare import Prepared, make_store, prepare, target_col
 def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     """A run from a recipe, from the data to the report; gives its directory."""
     begun = time.perf_counter()
-    if os.environ.get(CHILD) and jobs.shard(recipe).rank > 0:
-        return _as_child(RunDirectory.open(os.environ[CHILD]))
+    if child := as_child(recipe):
+        return _beside(child)
     RunDirectory.check_free(place.path, place.overwrite)
     progress.stage("data", "reading and checking the data")
     prepared = prepare(recipe)
@@ -203,10 +202,10 @@ def _held_out(prepared: Prepared, net: nn.Module, store: Any, frame: pl.DataFram
         )  # fmt: skip
 
 
-def _as_child(run: RunDirectory) -> Path:
+def _beside(run: RunDirectory) -> Path:
     """A further process of a run that the first one began: train beside it."""
     recipe = recipes.load(run.path / RECIPE)
     prepared = prepare(recipe)
     net, criterion = _build(prepared)
-    _fit(run, prepared, net, criterion, Progress(), resume=bool(run.rows("metrics")))
+    _fit(run, prepared, net, criterion, Progress(), resume=False)
     return run.path

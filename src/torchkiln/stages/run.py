@@ -17,14 +17,12 @@ from torchkiln.errors import KilnError, RunFailed
 from torchkiln.recipe.schema import Recipe
 from torchkiln.report import page
 from torchkiln.runs import environment
-from torchkiln.runs.directory import RunDirectory
+from torchkiln.runs.directory import CHILD, CHILD_RESUMES, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import fit as training
 from torchkiln.training import jobs, plan
 
 EVAL_BATCH = 256
-CHILD = "TORCHKILN_RUN"
-"""Names the run directory for the further processes that Lightning starts."""
 
 
 def write_finding(run: RunDirectory, finding: Finding) -> None:
@@ -54,6 +52,13 @@ def write_plan(run: RunDirectory, planned: plan.Plan, net: nn.Module, digest: st
     )  # fmt: skip
 
 
+def as_child(recipe: Recipe) -> RunDirectory | None:
+    """The run of which this process is a further one, started by Lightning; None in the first."""
+    if CHILD not in os.environ or jobs.shard(recipe).rank == 0:
+        return None
+    return RunDirectory.open(os.environ[CHILD])
+
+
 def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progress, resume: bool) -> None:
     """The fit stage: whatever ends it early leaves a run that can be resumed, and words that say so.
 
@@ -61,8 +66,9 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
         RunFailed: Training stopped before its end.
     """
     progress.stage("fit", "training")
+    resume = bool(int(os.environ.get(CHILD_RESUMES, resume)))
     begun = time.perf_counter()
-    os.environ[CHILD] = str(run.path)
+    os.environ |= {CHILD: str(run.path), CHILD_RESUMES: str(int(resume))}
     again = f"go on with: torchkiln fit --resume {run.path}"
     try:
         with training.process_settings(recipe):
@@ -75,7 +81,7 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         raise RunFailed(f"training failed: {type(error).__name__}: {first}; the run is kept: {again}") from error
     finally:
-        os.environ.pop(CHILD, None)
+        del os.environ[CHILD], os.environ[CHILD_RESUMES]
     if jobs.shard(recipe).rank > 0:
         sys.exit(0)  # a further process of the same run; the first one tests and reports
     run.write_json("best.json", best)

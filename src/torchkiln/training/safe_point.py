@@ -130,7 +130,9 @@ class SafePoint(L.Callback):
         step = trainer.global_step
         if over_budget and self.decisions.stop_at is None:
             self.decisions.stop_at = step
-            self.run.event("decision", f"the time budget is used up; training ends after step {step + 1}", step=step)
+            if self.recorder.writes:
+                text = f"the time budget is used up; training ends after step {step + 1}"
+                self.run.event("decision", text, step=step)
         elif not (stop or self._is_due(batch, step)):
             return self._apply(trainer)
         self.save(trainer, batch)
