@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import pkgutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,8 @@ def load_object(class_path: str, where: str) -> Any:
     module_name, _, attribute = class_path.rpartition(".")
     if not module_name:
         raise ModelError(f"{where}: {class_path!r} is no class path; write package.module.Name")
+    if os.getcwd() not in sys.path:  # as `python -m` has it, but behind all else, so that nothing is hidden
+        sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

@@ -26,6 +26,7 @@ FILES = {
     "schedule.csv",
     "events.jsonl",
     "checkpoints",
+    "best.json",
     "test.json",
     "predictions.parquet",
     "mistakes.json",

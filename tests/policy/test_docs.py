@@ -101,6 +101,21 @@ def test_an_unknown_key_is_seen() -> None:
     assert unknown_keys("`train.epochs=3`, `train.epoch`, `model.args.width`") == ["train.epoch"]
 
 
+NET_COLUMNS = {"README.md": 3, "docs/data.md": 2}
+
+
+@pytest.mark.parametrize("page", NET_COLUMNS)
+def test_nets_named_in_the_docs_exist(page: str) -> None:
+    from torchkiln.models import images, tables, text
+
+    known = {*images.names(), *tables.NETS, text.BAG, text.TRANSFORMER}
+    lines = [x for x in (ROOT / page).read_text(encoding="utf-8").splitlines() if x.startswith("| `") and "_class" in x]
+    cells = " ".join(line.split("|")[NET_COLUMNS[page]] for line in lines)
+    named = {name for name in re.findall(r"`([^`]+)`", cells) if ":" not in name}
+    assert len(lines) >= 3
+    assert {"small_conv", "tabm", "ngram_bag"} <= named <= known
+
+
 # The README and its neighbours
 
 

@@ -111,6 +111,24 @@ for name in sys.argv[1:]:
 """
 
 
+WITHOUT = """
+import sys
+for name in {heavy}:
+    sys.modules[name] = None  # importing it raises ModuleNotFoundError
+from torchkiln.cli import main
+sys.exit(main(["fit", sys.argv[1], "--out", sys.argv[2]]))
+"""
+
+
+def test_a_missing_extra_is_named(folder: Path) -> None:
+    code = WITHOUT.format(heavy=HEAVY)
+    arguments = [str(folder / "recipe.yaml"), str(folder / "run")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'torchkiln[train]'" in done.stderr
+    assert not (folder / "run").exists()
+
+
 @pytest.mark.slow
 def test_every_module_can_be_imported_first() -> None:
     """No module relies on another having been imported before it, and importing one says nothing."""

@@ -49,6 +49,7 @@ OTHER_DATE_FORMATS = [
     "%m/%d/%Y %H:%M", "%Y/%m/%d %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d %b %Y", "%d-%b-%Y",
     "%b %d, %Y", "%B %d, %Y",
 ]  # fmt: skip
+_MANY_VALUES = ("id_like_column", "free_text_column")
 _LATITUDE = re.compile(r"(?<![a-z])lat(itude)?(?![a-z])", re.IGNORECASE)
 _LONGITUDE = re.compile(r"(?<![a-z])(lng|long?(itude)?)(?![a-z])", re.IGNORECASE)
 _ID_NAME = re.compile(r"(^|[_\s-])(id|uuid|guid|index|key)$|^unnamed", re.IGNORECASE)
@@ -149,7 +150,7 @@ class _Fit:
                 return self._date(), notes
             case "categorical":
                 return self._category(), notes
-        return self._presence(notes), notes
+        return self._presence(notes)
 
     def _number(self) -> NumberField:
         words = _stray_words(self.values)
@@ -177,12 +178,15 @@ class _Fit:
         kept = sorted((n for n in counts if n[1] >= least), key=lambda n: (-n[1], n[0]))[:MOST_NAMES]
         return CategoryField(self.name, sorted(n[0] for n in kept), names.null_count() >= least)
 
-    def _presence(self, notes: list[Note]) -> PresenceField | None:
+    def _presence(self, notes: list[Note]) -> tuple[PresenceField | None, list[Note]]:
         """What is left of a column that is dropped for its many different values."""
-        missing = read_names(self.values).null_count() if self.values.dtype == pl.String else 0
-        several = any(n.code in ("id_like_column", "free_text_column") for n in notes)
-        enough = min(missing, len(self.values) - missing) >= max(5, 0.01 * len(self.values))
-        return PresenceField(self.name) if several and enough else None
+        if self.values.dtype != pl.String or not any(n.code in _MANY_VALUES for n in notes):
+            return None, notes
+        missing = read_names(self.values).null_count()
+        if min(missing, len(self.values) - missing) < max(5, 0.01 * len(self.values)):
+            return None, notes
+        notes = [replace(n, text=f"{n.text}; only whether it is filled in is used") for n in notes]
+        return PresenceField(self.name), notes
 
     def _infinite(self) -> list[Note]:
         if not self.values.dtype.is_float():

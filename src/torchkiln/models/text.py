@@ -107,7 +107,7 @@ class NgramBag(nn.Module):
         channels: int = 96,
         windows: tuple[int, ...] = (1, 2, 3),
         ngram_dropout: float = 0.5,
-        word_dropout: float = 0.1,
+        word_dropout: float = 0.2,
         dropout: float = 0.3,
     ) -> None:
         super().__init__()

@@ -6,13 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from torch import nn
 
 from torchkiln.codec.base import Codec
+from torchkiln.codec.target import Labels
 from torchkiln.data import inputs as new_inputs
 from torchkiln.data import sources
-from torchkiln.errors import DataError, RunError
+from torchkiln.errors import DataError, ModelError, RunError
 from torchkiln.evaluation import held_out, inference
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Data, Recipe
@@ -29,7 +31,7 @@ from torchkiln.stages.run import (
     write_plan,
     write_test,
 )
-from torchkiln.tasks._base import Task
+from torchkiln.tasks._base import Task, first_batch
 from torchkiln.training import fit as training
 from torchkiln.training import jobs, plan
 from torchkiln.training.prepare import Prepared, make_store, prepare, target_column
@@ -130,8 +132,27 @@ def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
 
 
 def _build(prepared: Prepared) -> tuple[nn.Module, nn.Module]:
-    net = jobs.build_net(prepared.recipe, prepared.task.build)
-    return net, prepared.task.criterion(prepared.targets["train"])
+    criterion = prepared.task.criterion(prepared.targets["train"])
+    return jobs.build_net(prepared.recipe, lambda: _net(prepared, criterion)), criterion
+
+
+def _net(prepared: Prepared, criterion: nn.Module) -> nn.Module:
+    """The task's net; a person's own is tried on a few samples, which also gives lazy parameters their shapes.
+
+    Raises:
+        ModelError: It does not fit the task.
+    """
+    task, store = prepared.task, prepared.stores["train"]
+    net = task.build()
+    if prepared.recipe.model.class_path:
+        output = first_batch(task, net, criterion, store.take(np.arange(min(4, len(store))), 0))
+        target = prepared.codec.target
+        if isinstance(target, Labels) and output.shape[-1] != len(target.classes):
+            raise ModelError(
+                f"model.class_path: {prepared.recipe.model.class_path} gives {output.shape[-1]} outputs for "
+                f"{len(target.classes)} classes"
+            )
+    return net
 
 
 def _codec(run: RunDirectory) -> Codec:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchkiln.codec.base import Codec
 from torchkiln.data.source import Finding, Kind, Source
 from torchkiln.data.store import Batch
+from torchkiln.errors import ModelError
 from torchkiln.recipe.schema import Recipe
 
 Array = npt.NDArray[Any]
@@ -112,6 +113,31 @@ class Task(ABC):
     @abstractmethod
     def metrics(self) -> list[Metric]:
         """The measures of this task; the first is the one that says which epoch is best, and compares."""
+
+
+def first_batch(task: Task, net: nn.Module, criterion: nn.Module, batch: Batch) -> Any:
+    """What a person's own net gives for a batch, so that a misfit is told before anything is measured.
+
+    Args:
+        task, criterion: What the net is to be trained on.
+        net: On the CPU; left as it was but for lazy parameters, which get their shapes.
+        batch: As from a store.
+
+    Raises:
+        ModelError: The net does not take the batch, or the loss not its output.
+    """
+    was_training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            output = task.forward(net, batch)
+            task.loss(criterion, output, batch)
+    except (TypeError, RuntimeError, ValueError, IndexError, KeyError) as error:
+        said = str(error).strip().splitlines() or ["no message"]
+        raise ModelError(f"model: a first batch fails: {type(error).__name__}: {said[0]}") from error
+    finally:
+        net.train(was_training)
+    return output
 
 
 def softmax(output: Tensor) -> Tensor:

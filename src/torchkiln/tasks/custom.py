@@ -15,11 +15,11 @@ from torchkiln.codec.target import Labels, Number
 from torchkiln.data.own import TARGET_NAMES
 from torchkiln.data.source import Finding, Kind, Source
 from torchkiln.data.store import Batch
-from torchkiln.errors import ModelError, RecipeError
+from torchkiln.errors import RecipeError
 from torchkiln.models import losses, own
 from torchkiln.recipe.schema import Recipe
 from torchkiln.tasks import _metrics
-from torchkiln.tasks._base import Array, Metric, Task, softmax
+from torchkiln.tasks._base import Array, Metric, Task, first_batch, softmax
 
 EMBEDDING_LOSSES = ("triplet_margin", "cosine_embedding")
 
@@ -73,16 +73,7 @@ class Custom(Task):
         Raises:
             ModelError: The net does not take the batch, or the loss not its output.
         """
-        was_training = net.training
-        net.eval()
-        try:
-            with torch.no_grad():
-                output = self.forward(net, batch)
-                self.loss(self.criterion(np.empty(0)), output, batch)
-        except (TypeError, RuntimeError, ValueError, IndexError, KeyError) as error:
-            raise ModelError(f"model: a first batch fails: {type(error).__name__}: {_first_line(error)}") from error
-        finally:
-            net.train(was_training)
+        output = first_batch(self, net, self.criterion(np.empty(0)), batch)
         if self.loss_name in EMBEDDING_LOSSES or not train_targets or not isinstance(output, Tensor):
             return
         self._tell_kind(output, torch.cat([t.flatten(1) if t.ndim > 1 else t for t in train_targets]))
@@ -156,7 +147,3 @@ DEFAULTS: dict[str, Any] = {
 def _of_whole_targets(metric: Metric) -> Metric:
     """Binary targets are floats for their loss, and classes for the metrics."""
     return replace(metric, score=lambda target, prediction: metric.score(target.astype(np.int64), prediction))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else "no message"

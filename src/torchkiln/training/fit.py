@@ -25,7 +25,7 @@ from torchkiln.runs.progress import Progress
 from torchkiln.training import safe_point, state_files
 from torchkiln.training.averaging import WeightAverage
 from torchkiln.training.module import KilnModule
-from torchkiln.training.optimization import curve, parameter_groups
+from torchkiln.training.optimization import curve
 from torchkiln.training.recorder import BEST, Recorder
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
@@ -224,11 +224,13 @@ def _write_schedule(job: Job, recipe: Recipe, run: RunDirectory) -> None:
     """The learning rate as planned, where it is a function of the step alone."""
     scheduler = recipe.scheduler
     planned = scheduler.name in (None, "auto", "cosine", "linear", "one_cycle", "constant")
-    if not planned or scheduler.class_path or job.order is None or (run.path / "schedule.csv").exists():
+    if not planned or scheduler.class_path or (run.path / "schedule.csv").exists():
+        return
+    if not isinstance(job.module, KilnModule) or job.order is None:
         return
     steps = planned_steps(recipe, len(job.order))
     at = curve(scheduler, steps)
-    rates = [group["lr"] for group in parameter_groups(job.net, recipe.optimizer)]
+    rates = [float(group["lr"]) for group in job.module.make_optimizer().param_groups]
     names = ["lr" if i == 0 else f"lr_{i}" for i in range(len(rates))]
     every = max(1, -(-steps // CURVE_POINTS))
     rows = [",".join([str(s), *(repr(lr * at(s)) for lr in rates)]) for s in range(0, steps, every)]

@@ -44,15 +44,17 @@ class KilnModule(L.LightningModule):
         self._seen: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
     def configure_optimizers(self) -> Any:
-        own = self._make_optimizer
-        optimizer = own(self.net.parameters()) if own else self._build()
+        optimizer = self.make_optimizer()
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = build_scheduler(
             optimizer, self.recipe.scheduler, steps, self.monitor, self.higher_is_better
         )
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
-    def _build(self) -> torch.optim.Optimizer:
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """A fresh optimizer, with the rates that the scheduler's shares are of."""
+        if self._make_optimizer:
+            return self._make_optimizer(self.net.parameters())
         return build_optimizer(self.net, self.recipe.optimizer, self.recipe.train.precision)
 
     def configure_gradient_clipping(

@@ -31,15 +31,12 @@ def build_optimizer(net: nn.Module, optimizer: Optimizer, precision: str = "32")
         RecipeError: A group's pattern names no parameter, or the class path does not take its arguments.
     """
     check_patterns(net, [g.match for g in optimizer.groups], "optimizer.groups")
-    groups = parameter_groups(net, optimizer)
-    lr = optimizer.lr or 1e-3
     if optimizer.class_path:
-        made = load_object(optimizer.class_path, "optimizer.class_path")
-        try:
-            built: torch.optim.Optimizer = made(groups, **{"lr": lr, **optimizer.init_args})
-        except TypeError as error:
-            raise RecipeError(f"optimizer.init_args: {optimizer.class_path} does not take them ({error})") from error
-        return built
+        return _own_optimizer(net, optimizer)
+    lr = optimizer.lr or 1e-3
+    groups = parameter_groups(
+        net, optimizer.model_copy(update={"lr": lr, "weight_decay": optimizer.weight_decay or 0.0})
+    )
     betas = optimizer.betas or (0.9, 0.999)
     fusable = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in net.parameters())
     fused = fusable and precision != "16"
@@ -56,24 +53,39 @@ def build_optimizer(net: nn.Module, optimizer: Optimizer, precision: str = "32")
             return torch.optim.AdamW(groups, lr, betas=betas, fused=fused)
 
 
+def _own_optimizer(net: nn.Module, optimizer: Optimizer) -> torch.optim.Optimizer:
+    """The class path's optimizer; what neither the recipe nor `init_args` says is left to its own defaults."""
+    made = load_object(optimizer.class_path or "", "optimizer.class_path")
+    shared = ("lr", "weight_decay")
+    said = {k: v for k, v in optimizer.init_args.items() if k in shared and getattr(optimizer, k) is None}
+    groups = parameter_groups(net, optimizer.model_copy(update=said))
+    try:
+        built: torch.optim.Optimizer = made(groups, **optimizer.init_args)
+    except TypeError as error:
+        raise RecipeError(f"optimizer.init_args: {optimizer.class_path} does not take them ({error})") from error
+    return built
+
+
 def parameter_groups(net: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
     """Parameters with the same learning rate and weight decay, each in one group.
 
-    Biases, norms and other vectors get no weight decay unless a group of the recipe says so.
+    Biases, norms and other vectors get no weight decay unless a group of the recipe says so. A rate or decay
+    that the recipe does not say is left out.
     """
     norms = {
         id(p) for m in net.modules() if "norm" in type(m).__name__.lower() for p in m.parameters(recurse=False)
     }
-    made: dict[tuple[float, float], list[nn.Parameter]] = {}
+    made: dict[tuple[float | None, float | None], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         own = next((g for g in optimizer.groups if matches(name, g.match)), None)
-        lr = own.lr if own and own.lr is not None else optimizer.lr or 1e-3
+        lr = own.lr if own and own.lr is not None else optimizer.lr
         spared = parameter.ndim <= 1 or name.endswith("bias") or id(parameter) in norms
-        decay = 0.0 if spared else (optimizer.weight_decay or 0.0)
+        decay = 0.0 if spared else optimizer.weight_decay
         if own and own.weight_decay is not None:
             decay = own.weight_decay
         made.setdefault((lr, decay), []).append(parameter)
-    return [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in made.items()]
+    said = [({"lr": lr, "weight_decay": decay}, parameters) for (lr, decay), parameters in made.items()]
+    return [{"params": p, **{k: v for k, v in values.items() if v is not None}} for values, p in said]
 
 
 def build_scheduler(

@@ -83,6 +83,7 @@ def test_of_a_sparse_id_it_is_kept_whether_it_is_filled_in() -> None:
     field, notes = fit_one(pl.Series([f"C{i}" if i % 3 else None for i in range(ROWS)]))
     assert field == PresenceField("c")
     assert [n.code for n in notes] == ["id_like_column"]
+    assert notes[0].text.endswith("only whether it is filled in is used")
 
 
 def test_a_few_words_among_numbers_mean_missing_and_are_said() -> None:

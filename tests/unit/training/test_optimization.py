@@ -52,6 +52,21 @@ def test_each_name_gives_its_optimizer(given: dict[str, Any], made: type) -> Non
         assert optimizer.defaults["fused"] is True
 
 
+@pytest.mark.parametrize(
+    ("given", "lr", "decay"),
+    [
+        ({"init_args": {"lr": 0.3, "weight_decay": 0.2}}, 0.3, 0.2),
+        ({"init_args": {}}, 1.0, 0.0),  # Adadelta's own defaults
+        ({"lr": 0.4, "init_args": {"lr": 0.3}}, 0.4, 0.0),
+    ],
+)
+def test_an_own_optimizer_keeps_what_it_was_given(given: dict[str, Any], lr: float, decay: float) -> None:
+    made = optimization.build_optimizer(net(), Optimizer(class_path="torch.optim.Adadelta", **given))
+    assert {group["lr"] for group in made.param_groups} == {lr}
+    assert max(group["weight_decay"] for group in made.param_groups) == decay
+    assert min(group["weight_decay"] for group in made.param_groups) == 0.0
+
+
 def test_no_fused_step_under_a_loss_scale() -> None:
     assert not optimization.build_optimizer(net(), Optimizer(), "16").defaults["fused"]
 
