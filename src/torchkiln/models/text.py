@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,7 @@ def build(model: Model, codec: InputCodec, classes: int) -> nn.Module:
     name = model.name or BAG
     check_name(name)
     made = NgramBag if name == BAG else TextTransformer
-    sizes: dict[str, int] = {}
+    sizes: dict[str, Any] = {}
     if isinstance(codec, NgramCodec):
         sizes = {"ngrams": codec.size, "words": codec.word_size}
     elif isinstance(codec, TokenCodec):
@@ -263,7 +264,8 @@ def _replace_head(net: nn.Module, model: Model, classes: int) -> None:
     if not isinstance(net, TextTransformer):
         raise ModelError(f"model.head: {BAG} has a head for each of its members; take {TRANSFORMER} for your own")
     assert model.head is not None
-    net.head = adapt.build_head(model.head, net.head.in_features, classes)
+    head: Any = adapt.build_head(model.head, net.head.in_features, classes)
+    net.head = head
 
 
 def _load_weights(net: nn.Module, path: Path) -> None:
