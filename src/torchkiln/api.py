@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
+from torchkiln.registry import nearest
 from torchkiln.runs.directory import CHILD, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
 
@@ -159,9 +160,9 @@ def test(  # a verb of ours and no test of pytest's
         data: Labelled data of the same form; None: the run's own test split, which rewrites test.json.
     """
     with _training_extra():
-        from torchkiln.stages import from_recipe
+        from torchkiln.stages import use
 
-        return from_recipe.test(_open(run), data, progress or Progress())
+        return use.test(_open(run), data, progress or Progress())
 
 
 def predict(
@@ -180,9 +181,9 @@ def predict(
     if out is not None:
         _writer_suffix(Path(out))
     with _training_extra():
-        from torchkiln.stages import from_recipe
+        from torchkiln.stages import use
 
-        table = from_recipe.predict(_open(run), inputs)
+        table = use.predict(_open(run), inputs)
     if out is not None:
         _write_table(table, Path(out))
     return table
@@ -223,7 +224,7 @@ def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
     if path.is_dir() and (path / RECIPE).is_file():
         raise RecipeError(f"{path} is a run directory; repeat it by {path / RECIPE}, or go on by --resume {path}")
     if not path.exists():
-        raise RecipeError(f"{path} does not exist; give a recipe (.yaml), or a folder or file of data")
+        raise RecipeError(_not_there(path, "a recipe (.yaml), or a folder or file of data"))
     return recipes.loads(_proposal(path, str(path), target or _target_of(overrides)), overrides)
 
 
@@ -243,7 +244,7 @@ def _proposal(data: str | Path, written: str, target: str | None) -> str:
 
     path = Path(data)
     if not path.exists():
-        raise DataError(f"{path} does not exist; give a folder or a file of data")
+        raise DataError(_not_there(path, "a folder or a file of data"))
     return propose(facts.gather(sources.look(path), written), target)
 
 
@@ -253,6 +254,11 @@ def _writer_suffix(file: Path) -> str:
     if suffix not in (".csv", ".parquet", ".jsonl"):
         raise InputError(f"{file}: predictions are written as .csv, .parquet or .jsonl")
     return suffix
+
+
+def _not_there(path: Path, wanted: str) -> str:
+    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
+    return f"{path} does not exist; " + (f"did you mean {path.with_name(near)}?" if near else f"give {wanted}")
 
 
 def _write_table(table: pl.DataFrame, file: Path) -> None:

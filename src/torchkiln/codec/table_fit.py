@@ -23,8 +23,8 @@ from torchkiln.codec.table import (
     PresenceField,
     Scaling,
     TableCodec,
+    along_bearings,
     date_part,
-    diagonals,
     read_dates,
     read_names,
     read_numbers,
@@ -219,7 +219,7 @@ def _places(fields: list[Field], train: pl.DataFrame, target: Array, classes: bo
         if all(np.nanmax(np.abs(d)) <= most for d, most in zip(degrees, (90, 180), strict=True)):
             fit = _Fit(train[latitude], target, classes, False)
             place = Place(latitude, longitudes[0], [])
-            found.append(replace(place, views=[fit.scaling(v) for v in diagonals(train, place)]))
+            found.append(replace(place, views=[fit.scaling(v) for v in along_bearings(train, place)]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""A run from a recipe and its data: start, resume, test, predict."""
+"""A run from a recipe and its data: start it, or go on with it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ import numpy as np
 import polars as pl
 from torch import nn
 
-from torchkiln.codec.base import Codec
 from torchkiln.codec.target import Labels
-from torchkiln.data import inputs as new_inputs
-from torchkiln.data import sources
-from torchkiln.errors import DataError, ModelError, RunError
-from torchkiln.evaluation import held_out, inference
+from torchkiln.errors import DataError, ModelError
+from torchkiln.evaluation import held_out
 from torchkiln.recipe import load as recipes
-from torchkiln.recipe.schema import Data, Recipe
-from torchkiln.registry import load_task
+from torchkiln.recipe.schema import Recipe
 from torchkiln.runs.directory import RECIPE, Place, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.stages.run import (
     EVAL_BATCH,
     as_child,
-    best_of,
     conclude,
     train,
     write_finding,
@@ -34,7 +29,7 @@ from torchkiln.stages.run import (
 from torchkiln.tasks._base import Task, first_batch
 from torchkiln.training import fit as training
 from torchkiln.training import jobs, plan
-from torchkiln.training.prepare import Prepared, make_store, prepare, target_column
+from torchkiln.training.prepare import Prepared, prepare
 
 
 def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
@@ -84,50 +79,6 @@ def resume(run: RunDirectory, progress: Progress) -> Path:
     return _finish(run, prepared, net, progress, begun)
 
 
-def test(run: RunDirectory, data: str | Path | None, progress: Progress) -> dict[str, Any]:
-    """Scores of the best weights, on the run's own test split or on other labelled data."""
-    recipe = recipes.load(run.path / RECIPE, check_paths=data is None)
-    task_class = load_task(recipe.task)
-    if task_class.source_kind is None:
-        raise RunError(f"{run.path} was trained on a person's own datasets; test them from Python")
-    prepared = prepare(recipe)
-    net, _ = _build(prepared)
-    training.load_best(net, run)
-    if data is None:
-        _test(run, prepared, net, progress)
-        found: dict[str, Any] = run.read_json("test.json")
-        return found
-    source = sources.read(Data(path=str(data), target=recipe.data.target, text=recipe.data.text,
-                               image=recipe.data.image), task_class.source_kind)  # fmt: skip
-    frame = source.frame
-    target = target_column(recipe, source)
-    if target not in frame.columns:
-        raise DataError(f"{data} has no column {target!r}; to get predictions without labels: torchkiln predict")
-    frame = frame.filter(pl.col(target).is_not_null())
-    encoded = prepared.codec.target.encode(frame[target])
-    store = make_store(prepared.codec.inputs, frame, encoded, "stream", source.digest, "new")
-    result = _held_out(prepared, net, store, frame, encoded)
-    return {**result.test, "split": str(data), **best_of(run)}
-
-
-def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
-    """Predictions of the best weights for new inputs."""
-    recipe = recipes.load(run.path / RECIPE, check_paths=False)
-    task_class = load_task(recipe.task)
-    if task_class.source_kind is None:
-        raise RunError(f"{run.path} was trained on a person's own datasets; call the net from Python")
-    codec = _codec(run)
-    frame = new_inputs.frame(inputs, task_class.source_kind, getattr(codec.inputs, "column", recipe.data.text))
-    task = task_class(recipe, codec)
-    net = task.build(fresh=False)
-    training.load_best(net, run)
-    store = make_store(codec.inputs, frame, None, "stream", "", "")
-    device = plan.available(recipe.train.device)
-    with training.process_settings(recipe):
-        prediction = inference.run(task, net.to(device), store, EVAL_BATCH, device)
-    return pl.concat([frame.select("key"), codec.target.decode(prediction)], how="horizontal")
-
-
 # The parts of a run
 
 
@@ -153,21 +104,6 @@ def _net(prepared: Prepared, criterion: nn.Module) -> nn.Module:
                 f"{len(target.classes)} classes"
             )
     return net
-
-
-def _codec(run: RunDirectory) -> Codec:
-    """The codec that a run saved.
-
-    Raises:
-        RunError: The file is missing, damaged or of another version.
-    """
-    try:
-        return Codec.from_state(run.read_json("codec.json", {}), run.path)
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise RunError(
-            f"{run.path / 'codec.json'} cannot be read ({type(error).__name__}: {error}); it is damaged or of another "
-            "version of torchkiln"
-        ) from error
 
 
 def _bound(prepared: Prepared, recipe: Recipe) -> Prepared:

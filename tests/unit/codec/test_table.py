@@ -197,6 +197,4 @@ def test_dates_in_several_ways_and_their_parts() -> None:
     assert dates.null_count() == 2
     np.testing.assert_array_equal(date_part(dates, "hour"), [0, 18.5, 18.5, np.nan, np.nan])
     np.testing.assert_array_equal(date_part(dates, "weekday")[:3], [4, 4, 4])
-    np.testing.assert_allclose(
-        date_part(dates, "days")[:1], (dt.date(2024, 2, 29) - dt.date(1970, 1, 1)).days
-    )
+    np.testing.assert_allclose(date_part(dates, "days")[:1], (dt.date(2024, 2, 29) - dt.date(1970, 1, 1)).days)

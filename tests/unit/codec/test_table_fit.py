@@ -176,14 +176,14 @@ def test_skewed_numbers_are_taken_by_logarithm() -> None:
     ("latitude", "longitude"),
     [("latitude", "longitude"), ("lat", "lon"), ("pickup_lat", "pickup_lng"), ("Lat (deg)", "Long (deg)")],
 )
-def test_a_place_is_seen_along_its_diagonals(latitude: str, longitude: str) -> None:
+def test_a_place_is_seen_along_bearings(latitude: str, longitude: str) -> None:
     data = pl.DataFrame({latitude: RNG.uniform(32, 42, ROWS), longitude: RNG.uniform(-124, -114, ROWS)})
-    along = data[latitude].to_numpy() + data[longitude].to_numpy()
-    codec, _ = table_fit.fit(data, (along > -82).astype(np.int64), classes=True)
+    along = 0.5 * data[latitude].to_numpy() + 0.75**0.5 * data[longitude].to_numpy()  # 30 degrees
+    codec, _ = table_fit.fit(data, (along > -84).astype(np.int64), classes=True)
     assert [(p.latitude, p.longitude) for p in codec.places] == [(latitude, longitude)]
     numeric = codec.encode(data)["numeric"]
     assert isinstance(numeric, np.ndarray)
-    assert numeric.shape[1] == len(codec.edges) == 4
+    assert numeric.shape[1] == len(codec.edges) == 6
     np.testing.assert_allclose(numeric[:, 2], (along - along.mean()) / along.std(), atol=1e-4)
 
 

@@ -57,29 +57,6 @@ def test_its_own_recipe_repeats_it_bitwise(fit: Fit, tmp_path: Path) -> None:
         assert (first.path / name).read_bytes() == (again.path / name).read_bytes(), name
 
 
-def test_testing_again_and_on_new_data(fit: Fit, table: Path, tmp_path: Path) -> None:
-    run = fit()
-    before = run.scores
-    assert run.test()["metrics"] == before["metrics"]
-    held_out = pl.read_parquet(run.path / "splits.parquet").filter(pl.col("split") == "test")["key"]
-    rows = pl.read_csv(table)[[int(k.rpartition(":")[2]) - 1 for k in held_out]]
-    rows.write_csv(tmp_path / "new.csv")
-    assert run.test(tmp_path / "new.csv")["metrics"]["accuracy"]["value"] == before["metrics"]["accuracy"]["value"]
-    assert run.scores == before
-    rows.drop("y").write_csv(tmp_path / "bare.csv")
-    with pytest.raises(DataError, match="torchkiln predict"):
-        run.test(tmp_path / "bare.csv")
-
-
-def test_predictions_are_those_of_the_test(fit: Fit, table: Path) -> None:
-    run = fit()
-    held_out = pl.read_parquet(run.path / "predictions.parquet")
-    found = run.predict(table).join(held_out, on="key", suffix="_then")
-    assert len(found) == len(held_out)
-    assert found["prediction"].equals(found["prediction_then"], check_names=False)
-    assert (found["confidence"] - found["confidence_then"]).abs().max() < 1e-6  # type: ignore[operator]
-
-
 def test_data_that_has_changed_since_is_refused_on_resume(fit: Fit, table: Path) -> None:
     run = fit()
     (run.path / "stages.json").unlink()
