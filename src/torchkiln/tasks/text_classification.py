@@ -114,6 +114,7 @@ def bag(rows: int, classes: int) -> dict[str, Any]:
         "train": {
             "epochs": min(60, max(3, round(130_000 / max(1, rows)))),
             "batch_size": 16 if rows < 1000 else 64,
+            "ema": 0.99,
             "monitor": "log_loss",
             "early_stopping": {"patience": 4},
         },

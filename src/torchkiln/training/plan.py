@@ -71,10 +71,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a setting gave: seconds a step (the median), and the last loss."""
+    """What a setting gave: seconds a step (the median), and the loss of each step."""
 
     seconds: float
-    loss: float
+    losses: tuple[float, ...]
 
 
 class Trials:
@@ -111,7 +111,7 @@ class Trials:
         criterion = copy.deepcopy(self.criterion).to(setting.device)
         optimizer = build_optimizer(net, self.recipe.optimizer)
         batch = {k: v.to(setting.device) if hasattr(v, "to") else v for k, v in self.batch.items()}
-        seconds, loss = [], float("nan")
+        seconds, losses = [], []
         for _ in range(steps):
             step_begun = time.perf_counter()
             with autocast(setting):
@@ -119,12 +119,12 @@ class Trials:
             optimizer.zero_grad()
             output.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            loss = float(output.detach())  # waits for the device
+            losses.append(float(output.detach()))  # waits for the device
             seconds.append(time.perf_counter() - step_begun)
             if time.perf_counter() - begun > TRIAL_SECONDS and len(seconds) > 1:
                 break
         self.spent += time.perf_counter() - begun
-        return Trial(float(np.median(seconds[1:] or seconds)), loss)
+        return Trial(float(np.median(seconds[1:] or seconds)), tuple(losses))
 
 
 def decide(
@@ -211,7 +211,8 @@ def _is_better(candidate: Any, trial: Trial, best: Trial, reference: Trial) -> t
     """Whether to take the candidate, and why or why not."""
     name = "it" if candidate is True else candidate
     gain = best.seconds / trial.seconds
-    off = abs(trial.loss - reference.loss) / max(abs(reference.loss), 0.1)
+    last = min(len(trial.losses), len(reference.losses)) - 1  # a slow setting took fewer steps
+    off = abs(trial.losses[last] - reference.losses[last]) / max(abs(reference.losses[last]), 0.1)
     if not off <= LOSS_TOLERANCE:
         return False, f"with {name} the loss after the trial steps is off by {100 * off:.0f} %"
     if gain < MUST_GAIN:
@@ -332,5 +333,8 @@ def _kept_fp32(trials: Trials, setting: Setting) -> list[str]:
 
 
 def _decision(what: str, chosen: Any, why: str, rows: list[tuple[Any, Trial]]) -> dict[str, Any]:
-    candidates = [{"value": value, "milliseconds": 1e3 * t.seconds, "note": f"loss {t.loss:.4g}"} for value, t in rows]
+    candidates = [
+        {"value": v, "milliseconds": 1e3 * t.seconds, "note": f"loss {t.losses[-1]:.4g} after {len(t.losses)} steps"}
+        for v, t in rows
+    ]
     return {"what": what, "chosen": chosen, "why": why, "candidates": candidates}
