@@ -7,8 +7,6 @@ head go by the same names for all. They take pictures [B, 3, H, W] of uint8, or 
 from __future__ import annotations
 
 import inspect
-import os
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,17 +19,15 @@ from torch import Tensor, nn
 
 from torchkiln.errors import MissingExtra, ModelError
 from torchkiln.models import adapt
+from torchkiln.models.reach import answers
 from torchkiln.models.small_conv import SmallConv
 from torchkiln.recipe.schema import Model
 from torchkiln.registry import did_you_mean
 
 OWN = "small_conv"
-OFFLINE = "TORCHKILN_OFFLINE"
-"""Environment variable: where it is set to 1, no weights are looked for on the network."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pictures in 0 to 1: what published weights were trained with, and near any photos'."""
 
-_ANSWER_WITHIN = 2.0  # seconds that a host has to answer before its weights count as out of reach
 
 
 class Normalize(nn.Module):
@@ -112,12 +108,12 @@ def weights_in_reach(name: str) -> bool:
     if name == OWN:
         return False
     if name.startswith("timm:"):
-        return _answers("https://huggingface.co")
+        return answers("https://huggingface.co")
     if name not in names():
         return False
     weights = torchvision.models.get_model_weights(name).DEFAULT
     cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
-    return cached.exists() or _answers(weights.url)
+    return cached.exists() or answers(weights.url)
 
 
 def load_weights(net: PictureNet, path: Path) -> None:
@@ -258,14 +254,3 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
         raise ModelError(f"model.pretrained: {path} holds no table of named tensors")
     return {name.removeprefix("module."): t for name, t in found.items()}
-
-
-def _answers(url: str) -> bool:
-    """Whether a host takes connections now."""
-    if os.environ.get(OFFLINE, "0") not in ("", "0"):
-        return False
-    try:
-        socket.create_connection((urlparse(url).hostname or "", 443), timeout=_ANSWER_WITHIN).close()
-    except OSError:
-        return False
-    return True

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchkiln.errors import ModelError
+from torchkiln.models.attention import SelfAttention
 from torchkiln.registry import did_you_mean
 
 MOST_ONE_HOT = 64
@@ -214,23 +215,15 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.p = heads, dropout
         self.norm_attention, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.attention = SelfAttention(width, heads, dropout)
         inner = 4 * width // 3
         self.up, self.down = nn.Linear(width, 2 * inner), nn.Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, T, E] to the same."""
-        b, t, e = tokens.shape
-        heads = self.queries_keys_values(self.norm_attention(tokens)).view(
-            b, t, 3, self.heads, e // self.heads
-        )
-        q, k, v = heads.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=self.p if self.training else 0.0)
-        tokens = tokens + self.out(mixed.transpose(1, 2).flatten(2))
+        tokens = tokens + self.attention(self.norm_attention(tokens))
         value, gate = self.up(self.norm_forward(tokens)).chunk(2, dim=-1)
         result: Tensor = tokens + self.down(self.dropout(value * F.relu(gate)))
         return result

@@ -19,6 +19,7 @@ from torchkiln.codec.base import InputCodec
 from torchkiln.codec.text import NgramCodec, TokenCodec
 from torchkiln.errors import ModelError
 from torchkiln.models import adapt
+from torchkiln.models.attention import SelfAttention
 from torchkiln.recipe.schema import Model
 from torchkiln.registry import did_you_mean
 
@@ -239,10 +240,8 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.p = heads, dropout
         self.norm_attention, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.attention = SelfAttention(width, heads, dropout)
         self.forward_part = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
         )
@@ -250,12 +249,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[B, L, E] to the same; `mask` [B, 1, 1, L] is true where there is something to look at."""
-        b, length, width = x.shape
-        parts = self.queries_keys_values(self.norm_attention(x)).view(b, length, 3, self.heads, -1)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)
-        p = self.p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
-        x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(b, length, width)))
+        x = x + self.dropout(self.attention(self.norm_attention(x), mask))
         result: Tensor = x + self.dropout(self.forward_part(self.norm_forward(x)))
         return result
 

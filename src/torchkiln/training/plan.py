@@ -202,8 +202,8 @@ def _questions(setting: Setting, recipe: Recipe, net: nn.Module) -> list[tuple[s
     train = recipe.train
     convolves = any(isinstance(m, nn.Conv2d) for m in net.modules())
     return [
-        ("channels_last", True if convolves else None, train.channels_last == "auto"),
         ("precision", "bf16" if setting.device != "mps" else None, train.precision == "auto"),
+        ("channels_last", True if convolves else None, train.channels_last == "auto"),
     ]
 
 

@@ -14,6 +14,7 @@ from torchvision import models as published
 from torchkiln.errors import ModelError
 from torchkiln.models import images
 from torchkiln.models.images import PictureNet, build
+from torchkiln.models.reach import OFFLINE
 from torchkiln.recipe.schema import Model
 
 QUICK = {"widths": [8, 8, 8]}
@@ -25,7 +26,7 @@ def net_of(name: str | None = None, classes: int = 3, size: int = 32, **more: An
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(images.OFFLINE, "1")
+    monkeypatch.setenv(OFFLINE, "1")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
 
 
