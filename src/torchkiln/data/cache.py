@@ -67,6 +67,7 @@ def _make(codec: InputCodec, frame: pl.DataFrame, entry: Path) -> None:
     temporary = entry.with_name(f"{entry.name}.{os.getpid()}")
     temporary.mkdir(parents=True)
     try:
+
         def new(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
             return np.lib.format.open_memmap(temporary / f"{name}.npy", "w+", dtype, shape)
 

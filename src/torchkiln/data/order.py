@@ -131,9 +131,7 @@ class EvalOrder(Sampler[BatchKey]):
         lengths: Length of each sample, int64 of shape [n].
     """
 
-    def __init__(
-        self, n: int, batch_size: int, *, shard: Shard = Shard(), lengths: Indices | None = None
-    ) -> None:
+    def __init__(self, n: int, batch_size: int, *, shard: Shard = Shard(), lengths: Indices | None = None) -> None:
         everything = np.arange(n, dtype=np.int64) if lengths is None else np.argsort(-lengths, kind="stable")
         self._mine = everything[shard.rank :: shard.world]
         self._batch_size = batch_size

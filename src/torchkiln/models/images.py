@@ -29,7 +29,6 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pictures in 0 to 1: what published weights were trained with, and near any photos'."""
 
 
-
 class Normalize(nn.Module):
     """Pictures in 0 to 255 to zero mean and unit deviation by channel, in float32.
 

@@ -11,9 +11,7 @@ from torchkiln.recipe.wanted import at, options
 from torchkiln.recipe.yaml_text import Path, Plain, dotted, parse, scalar
 
 
-def apply(
-    tree: dict[str, Any], overrides: Mapping[str, Any] | Sequence[str], origins: dict[Path, str]
-) -> list[str]:
+def apply(tree: dict[str, Any], overrides: Mapping[str, Any] | Sequence[str], origins: dict[Path, str]) -> list[str]:
     """Change a recipe's data in place.
 
     Args:

@@ -355,9 +355,7 @@ class Recipe(Section):
 
 def spell_out(values: dict[str, Any]) -> dict[str, Any]:
     """A recipe's top level with the short forms of `SHORT_FORMS` written out."""
-    return {
-        k: {SHORT_FORMS[k]: v} if k in SHORT_FORMS and isinstance(v, str) else v for k, v in values.items()
-    }
+    return {k: {SHORT_FORMS[k]: v} if k in SHORT_FORMS and isinstance(v, str) else v for k, v in values.items()}
 
 
 def seconds(text: str) -> float:

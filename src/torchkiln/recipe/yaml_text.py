@@ -181,9 +181,7 @@ def _sentence(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
 
 def _key_without_space(lines: list[str]) -> int | None:
     """Number of the last line such as `task:tables`, if it is one of the last two that say anything."""
-    said = [
-        (i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
-    ]
+    said = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
     for number, line in reversed(said[-2:]):
         if re.match(r"\s*(- )?[A-Za-z_]+:[^\s/:]\S*\s*$", line):
             return number

@@ -56,9 +56,7 @@ def compare(run_paths: Sequence[str | Path]) -> Json:
 def _tested(run: RunDirectory) -> Json:
     test: Json | None = run.read_json("test.json")
     if not test or not test.get("metrics"):
-        raise RunError(
-            f"{run.path} has no test score (test.json): torchkiln fit --resume {run.path} finishes the run"
-        )
+        raise RunError(f"{run.path} has no test score (test.json): torchkiln fit --resume {run.path} finishes the run")
     return test
 
 
@@ -122,9 +120,7 @@ def _differing(settings: Sequence[Json]) -> dict[str, list[Any]]:
 # Scores
 
 
-def _difference(
-    primary: str, one: tuple[str, RunDirectory, Json], base: tuple[str, RunDirectory, Json]
-) -> Json:
+def _difference(primary: str, one: tuple[str, RunDirectory, Json], base: tuple[str, RunDirectory, Json]) -> Json:
     """The primary metric of a run minus that of the first."""
     metric, other = one[2]["metrics"][primary], base[2]["metrics"][primary]
     known: Json = {"run": one[0], "against": base[0], "metric": primary}
@@ -240,9 +236,7 @@ def lines(compared: Json) -> list[Line]:
     rows.append(["test rows", *(words.count(run["n"]) for run in runs)])
     rows.append(["training time", *(words.duration(run["train_seconds"]) for run in runs)])
     rows.append(["parameters", *(words.short_count(run["parameters"]) for run in runs)])
-    said: list[Line] = [
-        ("bold", text) if i == 0 else ("", text) for i, text in enumerate(_table([heads, *rows]))
-    ]
+    said: list[Line] = [("bold", text) if i == 0 else ("", text) for i, text in enumerate(_table([heads, *rows]))]
     settings = [[key, *(_setting(v) for v in values)] for key, values in compared["settings"].items()]
     said += [("", ""), ("bold", "Settings that differ" if settings else "No setting differs.")]
     said += [("", text) for text in _table(settings)]

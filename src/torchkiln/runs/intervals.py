@@ -47,9 +47,7 @@ class Measure:
     combine: Callable[[Floats], Floats]
 
 
-def paired(
-    measure: Measure, target: npt.NDArray[np.generic], a: Floats, b: Floats, draws: int = DRAWS
-) -> Difference:
+def paired(measure: Measure, target: npt.NDArray[np.generic], a: Floats, b: Floats, draws: int = DRAWS) -> Difference:
     """The metric of `a` minus that of `b`, both measured on the same rows drawn with replacement.
 
     Args:
@@ -107,17 +105,13 @@ def _hits_and_totals(target: npt.NDArray[np.generic], prediction: Floats) -> Flo
 
 def _recall(means: Floats) -> Floats:
     hits, true, _ = np.split(means, 3, axis=-1)
-    return np.asarray(
-        np.nanmean(np.divide(hits, true, out=np.full_like(hits, np.nan), where=true > 0), axis=-1)
-    )
+    return np.asarray(np.nanmean(np.divide(hits, true, out=np.full_like(hits, np.nan), where=true > 0), axis=-1))
 
 
 def _f1(means: Floats) -> Floats:
     hits, true, said = np.split(means, 3, axis=-1)
     met = true + said
-    return np.asarray(
-        np.nanmean(np.divide(2 * hits, met, out=np.full_like(hits, np.nan), where=met > 0), axis=-1)
-    )
+    return np.asarray(np.nanmean(np.divide(2 * hits, met, out=np.full_like(hits, np.nan), where=met > 0), axis=-1))
 
 
 def _squares(target: npt.NDArray[np.generic], prediction: Floats) -> Floats:

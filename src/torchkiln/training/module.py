@@ -46,9 +46,7 @@ class KilnModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer()
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = build_scheduler(
-            optimizer, self.recipe.scheduler, steps, self.monitor, self.higher_is_better
-        )
+        scheduler = build_scheduler(optimizer, self.recipe.scheduler, steps, self.monitor, self.higher_is_better)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def make_optimizer(self) -> torch.optim.Optimizer:

@@ -72,9 +72,7 @@ def parameter_groups(net: nn.Module, optimizer: Optimizer) -> list[dict[str, Any
     Biases, norms and other vectors get no weight decay unless a group of the recipe says so. A rate or decay
     that the recipe does not say is left out.
     """
-    norms = {
-        id(p) for m in net.modules() if "norm" in type(m).__name__.lower() for p in m.parameters(recurse=False)
-    }
+    norms = {id(p) for m in net.modules() if "norm" in type(m).__name__.lower() for p in m.parameters(recurse=False)}
     made: dict[tuple[float | None, float | None], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         own = next((g for g in optimizer.groups if matches(name, g.match)), None)

@@ -154,5 +154,3 @@ def _place(source: Source, codec: InputCodec, recipe: Recipe) -> tuple[str, str]
     if need <= free_memory * MEMORY_SHARE:
         return "memory", f"{size}, {free_memory / 2**30:,.0f} GiB of memory free"
     return "stream", f"{size} fit neither the disk cache nor memory; workers decode them anew each epoch"
-
-

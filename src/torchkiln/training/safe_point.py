@@ -194,9 +194,7 @@ class SafePoint(L.Callback):
         totals = getattr(trainer.lightning_module, "train_totals", None)
         return state if totals is None else {**state, "train_totals": totals}
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         state, self._state = self._state, None
         if state is not None:  # else it is a checkpoint of the person's own
             checkpoint["torchkiln"] = state
