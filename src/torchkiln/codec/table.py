@@ -132,7 +132,7 @@ class Place:
     """Two columns that are a point on the map, seen from further sides.
 
     A net with bins cuts the map along its axes; coasts and roads run aslant. On the Californian houses
-    the four bearings took 0.015 off a root mean squared error of 0.436.
+    two diagonals took 0.007 off a validation error of 0.452, these four bearings 0.011.
 
     Args:
         latitude, longitude: Columns in degrees, each a `NumberField` besides.
