@@ -211,7 +211,9 @@ def _rows(source: Source, data: Data, target: str, classification: bool) -> list
     telling = own.select([c for c in own.get_columns() if not _numbers_rows(c)])
     findings = _groups(frame, data, target)
     if telling.width > 1:
-        how = " in every column" + (" but those that number the rows" if telling.width < own.width else "")
+        how = " in every column but the target" + (
+            " but those that number the rows" if telling.width < own.width else ""
+        )
         findings += _copied(frame, telling.hash_rows(), target, classification, "rows", how)
     return findings + leaks.find(frame.filter(pl.col("split") == "train"), target, classification)
 

@@ -66,14 +66,19 @@ class RunDirectory:
 
     @staticmethod
     def check_free(path: str | Path, overwrite: bool = False) -> None:
-        """Whether `create` would take the place of nothing that is to be kept.
+        """Whether `create` would take the place of nothing that is to be kept, and could write.
 
         Raises:
-            RunError: It exists and `overwrite` is false, or holds something that is no run.
+            RunError: It exists and `overwrite` is false, holds something that is no run, or lies where
+                nothing can be written.
         """
         path = Path(path)
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; choose another run directory with --out")
+        there = next(p for p in (path, *path.absolute().parents) if p.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise RunError(f"{path}: the run directory cannot be written, since {there} cannot; choose another "
+                           "with --out")  # fmt: skip
         holds = sorted(p.name for p in path.iterdir()) if path.exists() else []
         if holds and RECIPE not in holds and "checkpoints" not in holds:
             raise RunError(f"{path} is not empty and is no run directory (it holds {holds[0]}); choose another "

@@ -7,6 +7,7 @@ clock.
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 import time
@@ -31,6 +32,7 @@ from torchkiln.training.recorder import Recorder
 from torchkiln.training.seeding import seed_all
 
 PREFIX = "step"
+FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 KEEP = 2
 INTERVAL_SECONDS = 30.0
 WRITES_APART = 100
@@ -282,6 +284,9 @@ def _lay_out_again(trainer: L.Trainer) -> None:
 
 def _not_saved(run: Path, step: int, error: Exception) -> str:
     last = checkpoints.newest(run / "checkpoints", PREFIX)
+    full = isinstance(error, OSError) and error.errno in FULL_DISK
+    full = full or any(f"os error {number})" in str(error) for number in FULL_DISK)  # as safetensors says it
+    why = "the disk or a quota is full" if full else str(error)
     rest = f"the checkpoint {last.name} is whole; make room, then: torchkiln fit --resume {run}" if last else \
         "no earlier checkpoint exists"  # fmt: skip
-    return f"{run / 'checkpoints'}: the checkpoint of step {step} could not be written ({error}); {rest}"
+    return f"{run / 'checkpoints'}: the checkpoint of step {step} could not be written: {why}; {rest}"
