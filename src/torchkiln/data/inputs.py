@@ -66,6 +66,6 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 def _exists(path: str | Path) -> bool:
     try:
-        return Path(path).exists()
+        return bool(str(path)) and Path(path).exists()
     except OSError:  # a text may be too long for a file name
         return False

@@ -48,6 +48,7 @@ def loader(
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
+        multiprocessing_context=store.start_method if workers else None,
         pin_memory=pin and torch.cuda.is_available(),
         # Else the loader draws its workers' base seed from the global generator, once an epoch.
         generator=torch.Generator().manual_seed(0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,11 @@ Batch = dict[str, Any]
 class Store(ABC):
     """The samples of one split.
 
-    Required: `__len__`, `take`. Optional: `lengths`, for batches of samples of like length.
+    Required: `__len__`, `take`. Optional: `lengths`, for batches of samples of like length; `start_method`.
     """
+
+    start_method: ClassVar[str | None] = None
+    """How worker processes that hold the store must be started; None: as the platform does."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -69,6 +72,8 @@ class StreamStore(Store):
         frame: Raw rows, in the order of the split.
         target: As for `ArrayStore`.
     """
+
+    start_method = "spawn"  # the threads of polars do not survive a fork: a forked worker would wait for ever
 
     def __init__(self, codec: InputCodec, frame: pl.DataFrame, target: Array | None) -> None:
         self.codec, self.frame, self.target = codec, frame, target

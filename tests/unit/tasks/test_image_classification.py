@@ -19,6 +19,7 @@ from torchkiln.data.source import Source
 from torchkiln.data.store import ArrayStore
 from torchkiln.models import images
 from torchkiln.models.images import PictureNet
+from torchkiln.models.reach import OFFLINE
 from torchkiln.recipe.load import resolve
 from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import load_task
@@ -30,7 +31,7 @@ from torchkiln.training.optimization import build_optimizer
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(images.OFFLINE, "1")
+    monkeypatch.setenv(OFFLINE, "1")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
 
