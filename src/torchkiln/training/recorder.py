@@ -127,10 +127,20 @@ class Recorder(Checkpoint):
         old = self.best.get("value")
         better = old is None or value is None or (value > old if self.higher_is_better else value < old)
         if better and (value is None or math.isfinite(value)):
-            self.best = {"metric": self.monitor, "value": value, "epoch": trainer.current_epoch,
-                         "step": trainer.global_step}  # fmt: skip
-            # a copy in memory: writing each time would cost more than the epoch of a small net
-            self._best_weights = {k: v.detach().to("cpu", copy=True) for k, v in self.weights().items()}
+            self._keep(self.monitor, value, trainer.current_epoch, trainer.global_step)
+
+    def _keep(self, metric: str | None, value: float | None, epoch: int, step: int) -> None:
+        """Copy the weights in memory: writing each time would cost more than the epoch of a small net."""
+        self.best = {"metric": metric, "value": value, "epoch": epoch, "step": step}
+        self._best_weights = {k: v.detach().to("cpu", copy=True) for k, v in self.weights().items()}
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Where no validation gave a figure, the last weights are the ones to test, and the run says so."""
+        if self.best:
+            return
+        self._keep(None, None, trainer.current_epoch - 1, trainer.global_step)
+        if self.writes:
+            self.run.event("warning", f"no epoch has a finite {self.monitor}: the last weights are tested", "warn")
 
     # The best weights on disk
 

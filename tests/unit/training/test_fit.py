@@ -115,6 +115,13 @@ def test_a_time_budget_ends_the_run_with_a_tested_model(fit: Fit) -> None:
     assert any("time budget" in e["text"] for e in run.directory.events())
 
 
+def test_without_any_validation_the_last_weights_are_tested_and_it_is_said(fit: Fit) -> None:
+    run = fit(model=linear(), train__epochs=1, train__validate_every=2, **plain_sgd())
+    assert run.scores["weights"] == "last"
+    assert run.scores["metrics"]["accuracy"]["value"] > 0
+    assert any("the last weights are tested" in e["text"] for e in run.directory.events())
+
+
 def test_steps_end_the_run_inside_an_epoch(fit: Fit) -> None:
     run = fit(model=linear(), train__epochs=50, train__steps=8, **plain_sgd())
     assert run.directory.rows("metrics")[-1]["step"] == "8"
