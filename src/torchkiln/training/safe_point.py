@@ -286,7 +286,7 @@ def _not_saved(run: Path, step: int, error: Exception) -> str:
     last = checkpoints.newest(run / "checkpoints", PREFIX)
     full = isinstance(error, OSError) and error.errno in FULL_DISK
     full = full or any(f"os error {number})" in str(error) for number in FULL_DISK)  # as safetensors says it
-    why = "the disk or a quota is full" if full else str(error)
+    why = "the disk is full, or a quota is used up" if full else str(error)
     rest = f"the checkpoint {last.name} is whole; make room, then: torchkiln fit --resume {run}" if last else \
         "no earlier checkpoint exists"  # fmt: skip
     return f"{run / 'checkpoints'}: the checkpoint of step {step} could not be written: {why}; {rest}"
