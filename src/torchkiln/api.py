@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,13 +12,11 @@ from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, R
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import nearest
-from torchkiln.runs.directory import CHILD, RECIPE, Place, RunDirectory, next_name
+from torchkiln.runs.directory import CHILD, FULL_DISK, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
 
 if TYPE_CHECKING:
     import polars as pl
-
-FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class Run:

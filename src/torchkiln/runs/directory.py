@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from torchkiln.errors import RunError
 from torchkiln.registry import did_you_mean
 
 RECIPE = "recipe.yaml"
+FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""What the system answers where nothing more can be written."""
 CHILD, CHILD_RESUMES = "TORCHKILN_RUN", "TORCHKILN_RESUMES"
 """Variables that tell the further processes that Lightning starts the run directory, and whether it goes on."""
 
@@ -200,7 +203,7 @@ def append_line(file: Path, line: str) -> None:
         with file.open("ab", buffering=0) as out:
             data = line.encode() + b"\n"
             if out.write(data) != len(data):
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
         if file.exists():
             os.truncate(file, before)

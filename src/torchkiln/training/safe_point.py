@@ -7,7 +7,6 @@ clock.
 
 from __future__ import annotations
 
-import errno
 import signal
 import threading
 import time
@@ -26,13 +25,12 @@ from torch import Tensor
 from torchkiln.data.order import TrainOrder
 from torchkiln.errors import RunFailed
 from torchkiln.runs import checkpoints
-from torchkiln.runs.directory import RunDirectory
+from torchkiln.runs.directory import FULL_DISK, RunDirectory
 from torchkiln.training import lightning_state, state_files
 from torchkiln.training.recorder import Recorder
 from torchkiln.training.seeding import seed_all
 
 PREFIX = "step"
-FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 KEEP = 2
 INTERVAL_SECONDS = 30.0
 WRITES_APART = 100
