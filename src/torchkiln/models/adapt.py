@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from torchkiln.errors import RecipeError
-from torchkiln.recipe.schema import Model, Part
+from torchkiln.recipe.schema import Model
+from torchkiln.recipe.section import Part
 from torchkiln.registry import did_you_mean, load_object
 
 

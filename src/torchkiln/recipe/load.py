@@ -20,7 +20,8 @@ from pydantic import BaseModel, ValidationError
 
 from torchkiln.errors import RecipeError
 from torchkiln.recipe import check, overriding, yaml_text
-from torchkiln.recipe.schema import Part, Recipe, Section, spell_out
+from torchkiln.recipe.schema import Recipe, spell_out
+from torchkiln.recipe.section import Part, Section
 from torchkiln.recipe.wanted import json_schema
 
 __all__ = ["dump", "json_schema", "load", "loads", "resolve"]

@@ -11,46 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from torchkiln.recipe.section import AtLeastOne, Auto, ColumnKind, Part, Positive, Section, Share
+from torchkiln.recipe.training import Train
 from torchkiln.registry import did_you_mean, task_names
 
-Auto = Literal["auto"]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
-ColumnKind = Literal["numeric", "categorical", "date", "drop"]
 SHORT_FORMS = {"data": "path", "model": "name", "loss": "name", "optimizer": "name", "scheduler": "name"}
 """Sections that may be given as one word, and the key that the word stands for."""
-
-
-class Section(BaseModel):
-    """Base of all parts of a recipe: no unknown keys, no silent change of a value's type, frozen."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        protected_namespaces=(),
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-    )
-
-
-class Part(Section):
-    """A part given by the name of a built-in one, or by a class path of the person's own."""
-
-    name: str | None = None
-    """A built-in one."""
-    class_path: str | None = None
-    """Dotted path of a class or function, such as `my_pkg.net.Net`."""
-    init_args: dict[str, Any] = {}
-    """Keyword arguments for `class_path`."""
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Part:
-        if self.name and self.class_path:
-            raise ValueError("give name or class_path, not both")
-        if self.init_args and not self.class_path:
-            raise ValueError("init_args go with class_path")
-        return self
 
 
 class Split(Section):
@@ -122,6 +88,10 @@ class Data(Section):
     """Where decoded samples live: in memory, in a memory-mapped file, or decoded anew each time."""
     workers: Auto | Annotated[int, Field(ge=0)] = "auto"
     """Processes that read samples ahead; 0 reads them in the training process."""
+    worker_timeout: AtLeastOne = 300
+    """Seconds that training waits for one batch of such a process before it gives it up."""
+    unreadable: Literal["stop", "skip"] = "stop"
+    """What to do with a sample that cannot be read while training: stop, or go on without it and count it."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:
@@ -248,83 +218,6 @@ class Scheduler(Part):
     """class_path: whether the scheduler is stepped after each step or each epoch."""
 
 
-class Clip(Section):
-    """Bounds for the gradients; one of both."""
-
-    norm: Positive | None = None
-    """Largest norm of all gradients together; larger ones are scaled down."""
-    value: Positive | None = None
-    """Largest absolute value of one gradient; larger ones are cut."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Clip:
-        if self.norm and self.value:
-            raise ValueError("clip by norm or by value, not both")
-        return self
-
-
-class EarlyStopping(Section):
-    """Stop when the monitored metric no longer gets better."""
-
-    patience: AtLeastOne = 10
-    """Validations without a better value."""
-    min_delta: Annotated[float, Field(ge=0)] = 0.0
-    """What counts as better, in the metric's own unit."""
-    min_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs before which it never stops."""
-
-
-class Train(Section):
-    """How long and in which way it trains."""
-
-    epochs: AtLeastOne | None = None
-    """Passes over the training rows; null: the task's own."""
-    steps: AtLeastOne | None = None
-    """Optimizer steps; ends the run before `epochs` does."""
-    max_time: str | None = None
-    """Wall-clock budget for training, such as 90s, 10m, 2h."""
-    batch_size: AtLeastOne | None = None
-    """Samples a forward pass, on each process; the effective batch is this times accumulate."""
-    accumulate: AtLeastOne = 1
-    """Batches whose gradients make one step."""
-    clip: Clip = Clip()
-    precision: Auto | Literal["32", "bf16", "16"] = "auto"
-    """Bits of the arithmetic; auto is measured by the plan."""
-    compile: bool | Literal["default", "reduce-overhead", "max-autotune"] = False
-    """`torch.compile`, true or one of its modes."""
-    channels_last: Auto | bool = "auto"
-    """Memory order of image tensors; auto is measured by the plan."""
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of a running average of the weights, a step; validation and test use the average."""
-    early_stopping: EarlyStopping | None = None
-    monitor: str | None = None
-    """The validation metric that says which epoch was best; null: the task's."""
-    validate_every: AtLeastOne = 1
-    """Epochs between two validations."""
-    deterministic: bool = False
-    """Only deterministic kernels; an operation that has none is an error."""
-    device: Auto | Literal["cpu", "cuda", "mps"] = "auto"
-    """Where the net trains; auto: the best there is."""
-    devices: AtLeastOne = 1
-    """Processes on this machine, one a device."""
-    threads: Auto | AtLeastOne = "auto"
-    """Threads of one operation on the CPU; part of the result's bits, so kept by the run."""
-    checkpoint_every: Auto | AtLeastOne = "auto"
-    """Steps between two recoverable checkpoints; auto goes by the clock."""
-
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _number_or_word(cls, value: Any) -> Any:
-        return str(value) if value in (16, 32) else value
-
-    @field_validator("max_time")
-    @classmethod
-    def _is_time(cls, value: str | None) -> str | None:
-        if value is not None:
-            seconds(value)
-        return value
-
-
 class Recipe(Section):
     """A whole recipe. `task` and `data` are needed, all else has a default."""
 
@@ -356,19 +249,3 @@ class Recipe(Section):
 def spell_out(values: dict[str, Any]) -> dict[str, Any]:
     """A recipe's top level with the short forms of `SHORT_FORMS` written out."""
     return {k: {SHORT_FORMS[k]: v} if k in SHORT_FORMS and isinstance(v, str) else v for k, v in values.items()}
-
-
-def seconds(text: str) -> float:
-    """Seconds in `90s`, `10m`, `1.5h`.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    try:
-        value = float(text[:-1]) * units[text[-1:]]
-    except (KeyError, ValueError):
-        raise ValueError(f"{text!r} is no time; write 90s, 10m or 2h") from None
-    if value <= 0:
-        raise ValueError(f"{text!r} is not above zero")
-    return value

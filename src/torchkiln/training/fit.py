@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 
 from torchkiln.data.order import TrainOrder
 from torchkiln.errors import RunError
-from torchkiln.recipe.schema import Recipe, seconds
+from torchkiln.recipe.schema import Recipe
+from torchkiln.recipe.training import Train, seconds
 from torchkiln.runs import checkpoints
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
@@ -123,7 +124,8 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
         accumulate_grad_batches=train.accumulate,
         gradient_clip_val=clip,
         gradient_clip_algorithm="value" if train.clip.value else "norm",
-        check_val_every_n_epoch=train.validate_every,
+        **_validation(train),
+        limit_train_batches=train.limit_batches,
         deterministic=True if train.deterministic else None,
         benchmark=False,
         num_sanity_val_steps=0,
@@ -135,6 +137,15 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _validation(train: Train) -> dict[str, Any]:
+    """When Lightning validates."""
+    if train.validate_batches:
+        return {"val_check_interval": train.validate_batches, "check_val_every_n_epoch": None}
+    if train.validate_every < 1:
+        return {"val_check_interval": train.validate_every}
+    return {"check_val_every_n_epoch": int(train.validate_every)}
 
 
 def is_own_module(net: nn.Module) -> bool:

@@ -8,7 +8,8 @@ from torch import nn
 
 from torchkiln.errors import RecipeError
 from torchkiln.models import adapt
-from torchkiln.recipe.schema import Model, Part
+from torchkiln.recipe.schema import Model
+from torchkiln.recipe.section import Part
 
 
 class Net(nn.Module):

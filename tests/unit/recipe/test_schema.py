@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from torchkiln.recipe.schema import SHORT_FORMS, Recipe, seconds, spell_out
+from torchkiln.recipe.schema import SHORT_FORMS, Recipe, spell_out
 
 BASE: dict[str, Any] = {"task": "table_regression", "data": {"path": "x"}}
 
@@ -36,8 +36,6 @@ def test_short_forms_leave_full_ones_alone() -> None:
         ("loss", {"name": "l1", "beta": 1.0}, "beta belongs to smooth_l1"),
         ("optimizer", {"name": "adamw", "momentum": 0.9}, "momentum and nesterov belong to sgd"),
         ("optimizer", {"name": "sgd", "betas": [0.9, 0.99]}, "betas belong to adam and adamw"),
-        ("train", {"clip": {"norm": 1, "value": 1}}, "clip by norm or by value, not both"),
-        ("train", {"max_time": "soon"}, "'soon' is no time"),
     ],
 )
 def test_keys_that_do_not_go_together(section: str, values: dict[str, Any], said: str) -> None:
@@ -51,17 +49,6 @@ def test_nothing_unknown_nothing_infinite_nothing_changed_later() -> None:
             Recipe.model_validate({**BASE, **wrong})
     with pytest.raises(ValidationError, match="frozen"):
         Recipe.model_validate(BASE).seed = 3  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(("text", "value"), [("90s", 90.0), ("10m", 600.0), ("1.5h", 5400.0)])
-def test_times(text: str, value: float) -> None:
-    assert seconds(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "5", "h", "-1s", "0m", "5d"])
-def test_no_times(text: str) -> None:
-    with pytest.raises(ValueError, match=r"write 90s, 10m or 2h|not above zero"):
-        seconds(text)
 
 
 def test_an_augmentation_keeps_its_arguments_beside_its_name() -> None:
