@@ -48,7 +48,7 @@ class Batches(Dataset[Any]):
             self.work.end()
 
     def _batch(self, key: BatchKey) -> Any:
-        kept, skipped = self._without_left_out(key), []
+        kept, why, skipped = self._without_left_out(key), "", list[int]()
         while True:
             try:
                 batch = self.store.take(kept, key.epoch)
@@ -56,15 +56,15 @@ class Batches(Dataset[Any]):
             except Unreadable as error:
                 if not self.skip:
                     raise
-                skipped += error.indices
+                why, skipped = why or str(error), skipped + error.indices
                 kept = kept[~np.isin(kept, error.indices)]
                 if not len(kept):
-                    text = f"none of the {len(key.indices)} samples of a batch can be read; {error}"
+                    text = f"none of the {len(key.indices)} samples of a batch can be read: {why}"
                     raise Unreadable(text, skipped) from error
         if self.transform:
             batch = self.transform(batch, kept, key.epoch)
         if skipped:
-            batch = _marked(batch, skipped)
+            batch = _marked(batch, skipped, why)
         return _shared(batch) if get_worker_info() is not None else batch
 
     def _without_left_out(self, key: BatchKey) -> Indices:
@@ -111,11 +111,11 @@ def loader(
     )
 
 
-def _marked(batch: Any, skipped: list[int]) -> Any:
+def _marked(batch: Any, skipped: list[int], why: str) -> Any:
     """The batch with the samples that it lacks, by which training counts and repeats what was decided."""
     if not isinstance(batch, dict):
-        raise Unreadable(f"sample {skipped[0]} cannot be read, and a batch that is a {type(batch).__name__} cannot say "
-                         "what it lacks; return dicts, or set data.unreadable: stop", skipped)  # fmt: skip
+        raise Unreadable(f"{why}; its batch is a {type(batch).__name__}, which cannot say what it lacks: let batches "
+                         "be dicts, or set data.unreadable: stop", skipped)  # fmt: skip
     return {**batch, SKIPPED: torch.tensor(skipped, dtype=torch.int64)}
 
 

@@ -17,7 +17,7 @@ COUNT = 40
 
 def noisy(index: int) -> torch.Tensor:
     """A sample with draws from all three generators that a person's code may use."""
-    return torch.tensor([index, torch.rand(()).item(), np.random.rand(), random.random()], dtype=torch.float64)
+    return torch.tensor([index, torch.rand(()).item(), np.random.rand(), random.random()], dtype=torch.float64)  # noqa: NPY002
 
 
 class Stream(IterableDataset[torch.Tensor]):
@@ -75,7 +75,7 @@ def epoch_of(loader: Replayed, epoch: int) -> list[torch.Tensor]:
     batches = []
     for batch in loader:
         batches.append(batch)
-        torch.rand(len(batches)), np.random.rand(len(batches)), random.random()
+        torch.rand(len(batches)), np.random.rand(len(batches)), random.random()  # noqa: NPY002
     return batches
 
 
