@@ -8,24 +8,15 @@ that the sum is the same on any number of processes that divides V.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from torchkiln.data.order import TrainOrder
 from torchkiln.data.store import Batch
 from torchkiln.training import parts
 from torchkiln.training.seeding import seed_all
-
-
-class ElasticStrategy(DDPStrategy):
-    """Processes as those of DDP, with the net not wrapped: the shards' gradients are added by `Shards`."""
-
-    def _setup_model(self, model: nn.Module) -> Any:
-        return model
 
 
 class Shards:

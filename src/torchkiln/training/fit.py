@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from torchkiln.data.order import TrainOrder
+from torchkiln.data.replayed import Replayed
+from torchkiln.data.workers import restart
 from torchkiln.errors import RunError
 from torchkiln.recipe.schema import Recipe
 from torchkiln.recipe.training import Train, seconds
@@ -27,9 +29,9 @@ from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import state_files
 from torchkiln.training.averaging import average_of
-from torchkiln.training.elastic import ElasticStrategy
 from torchkiln.training.finite import FiniteWatch
 from torchkiln.training.module import KilnModule
+from torchkiln.training.processes import ElasticStrategy
 from torchkiln.training.recorder import Recorder, last_step
 from torchkiln.training.recovery import At, Recovery
 from torchkiln.training.run_state import BEST, RunStateIO, go_back
@@ -48,7 +50,7 @@ class Job:
         module: Ours, or the person's own LightningModule.
         train: Training batches.
         val: Validation batches, or None.
-        order: The order behind `train`; None where it is not ours.
+        order: The order behind `train`, which a resume sets to its place.
         samples: Training samples an epoch.
         monitor: The metric that says which epoch is best; None: the last is.
         higher_is_better: Its direction.
@@ -56,8 +58,8 @@ class Job:
 
     module: L.LightningModule
     train: Any
-    val: DataLoader[Any] | list[Any] | None
-    order: TrainOrder | None
+    val: DataLoader[Any] | Replayed | None
+    order: TrainOrder | Replayed | None
     samples: int
     monitor: str | None
     higher_is_better: bool
@@ -153,6 +155,9 @@ class Life:
         self.point = self._safe_point(back[1] if back else None)
         if isinstance(self.job.module, KilnModule):
             self.job.module.decisions = self.decisions
+            if left_out := self.decisions.skipped_samples():
+                self.job.train.dataset.store.leave_out(left_out)
+                restart(self.job.train)  # workers know the store as it was when they began
         trainer = build_trainer(self.recipe, self._callbacks(self.point), self.io)
         with quiet():
             write_schedule(self.job.module, self.job.order, self.recipe, self.run)
@@ -301,7 +306,7 @@ def _stopping(job: Job, recipe: Recipe) -> list[L.Callback]:
 def _going_on(state: dict[str, Any], reached: int, job: Job) -> str:
     """Where a resume begins, and what of the life before it does again."""
     place, step = state["lightning"], state["step"]
-    batches = f" of {len(job.order)}" if job.order is not None else ""
+    batches = f" of {len(job.order)}" if isinstance(job.order, TrainOrder) else ""
     text = f"going on from step {step} (epoch {place['epoch']}, batch {place['batch']}{batches})"
     return f"{text}; steps {step + 1} to {reached} are done again" if reached > step else text
 

@@ -11,13 +11,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from torchkiln.data.loader import SKIPPED
 from torchkiln.models import adapt
 from torchkiln.recipe.schema import Recipe
-from torchkiln.runs.decisions import Decisions
+from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.tasks._base import Task, scores
 from torchkiln.training import parts
 from torchkiln.training.elastic import Shards
 from torchkiln.training.optimization import build_optimizer, build_scheduler
+from torchkiln.training.processes import gathered
 
 
 class KilnModule(L.LightningModule):
@@ -94,6 +96,7 @@ class KilnModule(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of the batch, or of its first part; `backward` does the others."""
         self._means, self._factor = [], []
+        self._note_skipped(batch.pop(SKIPPED, None))
         self._cut = self._parts_of(batch, batch_idx)
         loss = self._part_loss(0)
         if len(self._cut) > 1 or self.shards:
@@ -129,6 +132,14 @@ class KilnModule(L.LightningModule):
             return [(batch, 1.0)]
         cut = parts.split(batch, parts.even(len(batch["index"]), count))
         return [(part, parts.share(self.criterion, part, batch)) for part in cut]
+
+    def _note_skipped(self, skipped: Tensor | None) -> None:
+        """Samples that could not be read stay out of this epoch in any replay."""
+        if skipped is not None and self.decisions:
+            indices = skipped.tolist()
+            text = f"samples {', '.join(map(str, indices))} of the training split cannot be read and are left out"
+            step = self.trainer.global_step
+            self.decisions.add(Decision("skip_samples", step, text, epoch=self.current_epoch, value=indices))
 
     def _part_loss(self, number: int) -> Tensor:
         part, weight = self._cut[number]
@@ -177,12 +188,9 @@ class KilnModule(L.LightningModule):
             self.log(f"val_{name}", torch.tensor(value, dtype=torch.float32), batch_size=len(order))
 
     def _gathered(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        if self.trainer.world_size == 1:
-            return self._seen
-        found: list[Any] = [None] * self.trainer.world_size
-        dist.all_gather_object(found, self._seen)
-        # in an order that is the same on any number of processes, since sums depend on it
-        return sorted((batch for one in found for batch in one), key=lambda batch: int(batch[0][0]))
+        """The validation batches of all processes, in an order that is the same on any number of them."""
+        found = [batch for one in gathered(self._seen, self.trainer.world_size) for batch in one]
+        return sorted(found, key=lambda batch: int(batch[0][0]))
 
     def train_loss(self) -> float:
         """Mean loss a sample over the epoch so far, over all processes."""

@@ -18,10 +18,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from torchkiln.data.order import TrainOrder
+from torchkiln.data.replayed import Replayed
 from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.training import lightning_state
 from torchkiln.training.module import KilnModule
+from torchkiln.training.processes import gathered, warm_up
 from torchkiln.training.recorder import Recorder
 from torchkiln.training.recovery import At
 from torchkiln.training.run_state import OURS, STEP, RunStateIO, lay_out_again, process_flags
@@ -65,7 +67,7 @@ class SafePoint(L.Callback):
 
     def __init__(
         self, run: RunDirectory, recorder: Recorder, io: RunStateIO, decisions: Decisions, *,
-        order: TrainOrder | None, seed: int, saving: Saving, resume: dict[str, Any] | None = None,
+        order: TrainOrder | Replayed | None, seed: int, saving: Saving, resume: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.run, self.recorder, self.io, self.decisions = run, recorder, io, decisions
         self.order, self.seed, self.saving, self.resume = order, seed, saving, resume
@@ -88,6 +90,7 @@ class SafePoint(L.Callback):
                 self.order.start_at(self.resume["lightning"]["epoch"], self.resume["lightning"]["batch"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        warm_up(trainer)
         if self.resume:
             lay_out_again(trainer)
             ranks = self.resume["ranks"]
@@ -197,7 +200,7 @@ class SafePoint(L.Callback):
         return {
             "step": trainer.global_step,
             "lightning": lightning_state.capture(trainer, batch),
-            "ranks": _gathered(trainer),
+            "ranks": _by_rank(trainer),
             "elapsed": self.elapsed,
             "recorder": self.recorder.state(),
             "sizes": self.run.sizes(),
@@ -217,15 +220,11 @@ def _by_shards(module: L.LightningModule) -> bool:
     return isinstance(module, KilnModule) and module.shards is not None
 
 
-def _gathered(trainer: L.Trainer) -> list[dict[str, Any]]:
+def _by_rank(trainer: L.Trainer) -> list[dict[str, Any]]:
     """What each process has accumulated in this epoch, by rank."""
     module = trainer.lightning_module
     mine: dict[str, Any] = {"lightning": lightning_state.capture_metrics(module)}
     totals = getattr(module, "train_totals", None)
     if totals is not None:
         mine["train_totals"] = totals
-    if trainer.world_size == 1:
-        return [mine]
-    parts: list[Any] = [None] * trainer.world_size
-    dist.all_gather_object(parts, mine)
-    return parts
+    return gathered(mine, trainer.world_size)

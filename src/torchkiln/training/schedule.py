@@ -5,6 +5,7 @@ from __future__ import annotations
 import lightning.pytorch as L
 
 from torchkiln.data.order import TrainOrder
+from torchkiln.data.replayed import Replayed
 from torchkiln.recipe.schema import Recipe
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.training.module import KilnModule
@@ -13,13 +14,15 @@ from torchkiln.training.optimization import curve
 CURVE_POINTS = 400
 
 
-def write_schedule(module: L.LightningModule, order: TrainOrder | None, recipe: Recipe, run: RunDirectory) -> None:
+def write_schedule(
+    module: L.LightningModule, order: TrainOrder | Replayed | None, recipe: Recipe, run: RunDirectory
+) -> None:
     """The learning rate as planned, where it is a function of the step alone."""
     scheduler = recipe.scheduler
     planned = scheduler.name in (None, "auto", "cosine", "linear", "one_cycle", "constant")
     if not planned or scheduler.class_path or run.rows("schedule"):
         return
-    if not isinstance(module, KilnModule) or order is None:
+    if not isinstance(module, KilnModule) or not isinstance(order, TrainOrder):
         return
     steps = planned_steps(recipe, len(order))
     at = curve(scheduler, steps)
