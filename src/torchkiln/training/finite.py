@@ -94,6 +94,18 @@ class FiniteWatch(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.look(trainer)
 
+    def before_save(self, trainer: L.Trainer) -> None:
+        """Let no weights be saved that are not finite: their gradient may have been so where the loss was not.
+
+        Raises:
+            NotFinite: They are not, or a loss was not.
+            RunFailed: As for `look`.
+        """
+        weights = [p.detach() for p in trainer.lightning_module.parameters()]
+        if self._seen and weights and not bool(torch.isfinite(torch.stack(torch._foreach_norm(weights))).all()):
+            raise self._found("a gradient before", len(self._seen) - 1)
+        self.look(trainer)
+
     def look(self, trainer: L.Trainer) -> None:
         """Read what the device has noted.
 

@@ -174,7 +174,7 @@ class Life:
         train = self.recipe.train
         saving = Saving(
             every=None if train.checkpoint_every == "auto" else train.checkpoint_every,
-            budget=seconds(train.max_time) if train.max_time else None, before=self.watch.look,
+            budget=seconds(train.max_time) if train.max_time else None, before=self.watch.before_save,
         )  # fmt: skip
         return SafePoint(self.run, self.recorder, self.io, self.decisions, order=self.job.order,
                          seed=self.recipe.seed, saving=saving, resume=state)  # fmt: skip

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-import re
 from collections import Counter
 from typing import Any, Literal, NamedTuple
-
-import torch
 
 from torchkiln.data.workers import at_work, out_of_files, restart, worker_fault
 from torchkiln.errors import RunFailed
 from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.training.finite import NotFinite
+from torchkiln.training.memory import memory_asked, out_of_memory, release_memory
 
 
 class At(NamedTuple):
@@ -113,24 +110,3 @@ class Recovery:
                 "shared_memory": "there is no shared memory left for workers"}[fault]  # fmt: skip
         then = "samples are read in the training process from here on" if alone else "the workers are started again"
         return f"{what} at step {at.step} (epoch {at.epoch}, batch {at.batch}{': ' if doing else ''}{doing}); {then}"
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether the device, or the machine, has no memory left."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
-
-
-def memory_asked(error: BaseException) -> str:
-    """What was asked for, in the allocator's own words; nothing where it does not say."""
-    found = re.search(r"(?i)tried to allocate [\d.]+ ?\w*", str(error))
-    return found.group(0) if found else ""
-
-
-def release_memory() -> None:
-    """Give back what the failed step held."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -130,6 +130,9 @@ class SafePoint(L.Callback):
         self._signals.leave()
         vars(pl_module).pop("training_step", None)
 
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.teardown(trainer, pl_module, "fit")  # which Lightning leaves out then
+
     def _obey_skips(self, module: L.LightningModule) -> None:
         """Give Lightning no loss for a batch that was decided to be left out."""
         if not any(d.kind == "skip_batch" for d in self.decisions.made):
