@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 from torchkiln.data.store import Batch, Store
+from torchkiln.models.memory import out_of_memory, release_memory
 from torchkiln.recipe.schema import Recipe
 from torchkiln.tasks._base import Task
-from torchkiln.training.memory import out_of_memory, release_memory
 from torchkiln.training.optimization import build_optimizer
 from torchkiln.training.seeding import seed_all
 

@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 from torchkiln.data.workers import at_work, out_of_files, restart, worker_fault
 from torchkiln.errors import RunFailed
+from torchkiln.models.memory import memory_asked, out_of_memory, release_memory
 from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.training.finite import NotFinite
-from torchkiln.training.memory import memory_asked, out_of_memory, release_memory
 
 
 class At(NamedTuple):
