@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,8 @@ from torchkiln.errors import RunError
 from torchkiln.registry import did_you_mean
 from torchkiln.runs import lock
 
-RECIPE = "recipe.yaml"
+RECIPE, DECISIONS = "recipe.yaml", "decisions.jsonl"
 EVENTS = "events.jsonl"
-DECISIONS = "decisions.jsonl"
-"""What was decided and is no function of the step; no resume cuts it."""
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """What the system answers where nothing more can be written."""
 CHILD, CHILD_RESUMES = "TORCHKILN_RUN", "TORCHKILN_RESUMES"
@@ -187,6 +185,15 @@ class RunDirectory:
             append_line(file, _csv_line(list(row)))
         append_line(file, _csv_line([_cell(v) for v in row.values()]))
 
+    def write_rows(self, table: str, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+        """Write a table anew, atomically; cells that a row lacks stay empty.
+
+        Args:
+            rows: As `rows` gives them.
+        """
+        lines = [_csv_line(list(columns)), *(_csv_line([row.get(c, "") for c in columns]) for row in rows)]
+        self.write_text(f"{table}.csv", "\n".join(lines) + "\n")
+
     def sizes(self) -> dict[str, int]:
         """Lengths in bytes of the files that only grow, by name."""
         self._mend()
@@ -246,7 +253,7 @@ def append_line(file: Path, line: str) -> None:
             if out.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
-        if file.exists():
+        with contextlib.suppress(OSError):  # what could not be written is what there is to say
             os.truncate(file, before)
         raise
 
