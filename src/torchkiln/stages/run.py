@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from torchkiln.data.source import Finding
-from torchkiln.errors import KilnError, RunFailed
+from torchkiln.errors import KilnError, RunError, RunFailed
 from torchkiln.recipe.schema import Recipe
 from torchkiln.report import page
 from torchkiln.runs import environment
@@ -90,6 +90,7 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     """The fit stage: whatever ends it early leaves a run that can be resumed, and words that say so.
 
     Raises:
+        RunError: The checkpoint to go on from is of another model.
         RunFailed: Training stopped before its end.
     """
     progress.stage("fit", "training")
@@ -106,6 +107,9 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     except (KeyboardInterrupt, SystemExit) as error:
         raise RunFailed(f"stopped at once, at the cost of what was not yet saved; {again}") from error
     except Exception as error:
+        if "loading state_dict" in str(error):
+            raise RunError(f"{run.path / 'checkpoints'} holds the state of another model: {_keys(error)}; put its own "
+                           "checkpoints back") from error  # fmt: skip
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         raise RunFailed(f"training failed: {type(error).__name__}: {first}; the run is kept: {again}") from error
     finally:
@@ -115,6 +119,12 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     run.write_json("best.json", best)
     note_time(run, "train_seconds", time.perf_counter() - begun)
     run.finish("fit")
+
+
+def _keys(error: Exception) -> str:
+    """The tensors that do not fit, as torch names them below its first line."""
+    named = [line.strip().rstrip(". ") for line in str(error).splitlines()[1:] if line.strip()]
+    return "; ".join(named[:2]) + (f"; and {len(named) - 2} more" if len(named) > 2 else "")
 
 
 def conclude(run: RunDirectory, progress: Progress, begun: float) -> Path:
