@@ -27,7 +27,6 @@ class Life:
         settings: Of the recipe, beyond the case's.
         loses: A part of the state that the life loses when it reads it.
         only_fit: Leave out test and report, which follow from the weights.
-        arguments: Of the command line, in place of a case.
     """
 
     case: str
@@ -67,9 +66,10 @@ class Server:
         return [[End(**end) for end in chain] for chain in json.loads(answer)]
 
     def close(self) -> None:
-        assert self.process.stdin is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait(timeout=60)
+        self.process.stdout.close()
 
 
 # In the server
