@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import torch
 
+import torchkiln
 from proof import faults, seen
 from proof import modules as M
 
@@ -29,6 +31,9 @@ def module_of(kind: Callable[[], Any]) -> Make:
     return lambda: {"model": kind(), "data": (M.Noisy(M.blobs(39, 0)), M.blobs(21, 1), M.blobs(20, 2))}
 
 
+THREE_EPOCHS = seen.epochs(3, 3)
+
+
 @dataclass(frozen=True)
 class Case:
     """One way to train.
@@ -37,7 +42,7 @@ class Case:
         settings: Of the recipe, beyond `ALWAYS`.
         make: Gives what `torchkiln.fit` takes from Python; the folder of data for a recipe is made by `folder`.
         folder: Makes the data that the recipe names, once.
-        prepare: Called in each life before it trains, with the run directory.
+        callbacks: Those that a life is given before all others, by its run directory: what goes wrong in it.
         shows: Whether the run that was never killed did what the case is for.
         stride: Between two of the events at which it is killed in an ordinary test run.
     """
@@ -45,8 +50,8 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     make: Make = own_net
     folder: Callable[[Path], Path] | None = None
-    prepare: Callable[[Path], None] | None = None
-    shows: seen.Seen = seen.epochs(3, 3)
+    callbacks: Callable[[Path], list[L.Callback]] = lambda _: []
+    shows: seen.Seen = THREE_EPOCHS
     stride: int = 37
 
 
@@ -86,7 +91,7 @@ CASES: dict[str, Case] = {
     "17 steps, inside an epoch": Case({"train.steps": 17}, shows=seen.steps(17)),
     "20 steps, an epoch's end": Case({"train.steps": 20}, shows=seen.steps(20)),
     "time budget": Case(
-        {"train.max_time": "1h"}, prepare=faults.time_is_up_at(13),
+        {"train.max_time": "1h"}, callbacks=faults.time_is_up_at(13),
         shows=seen.every(seen.steps(14), seen.decided("budget"))),
     "validation every second epoch": Case(
         {"train.validate_every": 2, "train.epochs": 4}, shows=seen.validations(2)),
@@ -121,10 +126,6 @@ EVERY_EVENT = tuple(CASES)[:3]
 
 def fit(case: Case, run: Path, resume: bool, settings: dict[str, Any]) -> None:
     """Begin the case's run, or go on with it."""
-    import torchkiln
-
-    if case.prepare:
-        case.prepare(run)
     torch.manual_seed(0)
     given = case.make() if case.folder is None else {}
     if resume:

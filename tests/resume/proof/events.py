@@ -76,8 +76,13 @@ Before = type("Before", (_Watch, L.Callback), {name: _watched(name) for name in 
 After = type("After", (_Watch, Checkpoint), {name: _watched(name) for name in LAST})
 
 
-def watch_loop(events: Events) -> None:
-    """Stand around the callbacks of each fit to come, and inside the net's forward pass."""
+def watch_loop(events: Events, first: list[L.Callback]) -> None:
+    """Stand around the callbacks of each fit to come, and inside the net's forward pass.
+
+    Args:
+        events: Count them.
+        first: Callbacks that come before all others.
+    """
     from torchkiln.training import fit
 
     build = fit.build_trainer
@@ -85,8 +90,8 @@ def watch_loop(events: Events) -> None:
     def build_watched(recipe: Any, callbacks: list[L.Callback]) -> L.Trainer:
         if not callbacks:
             return build(recipe, callbacks)  # a test, not a fit
-        inside = _InStep(events)
-        return build(recipe, [Before(events, "before"), *callbacks, inside, After(events, "after")])
+        around = [*first, Before(events, "before"), *callbacks, _InStep(events), After(events, "after")]
+        return build(recipe, around)
 
     fit.build_trainer = build_watched
 

@@ -7,30 +7,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import numpy as np
 import torch
 
 
-def time_is_up_at(step: int) -> Callable[[Path], None]:
-    """A clock that jumps by a day when the run is at `step`; not in a life that finds the decision made."""
+class LateClock(L.Callback):
+    """A clock that jumps by a day at a step; not in a life that finds the decision made.
 
-    def prepare(run: Path) -> None:
-        from torchkiln.training import safe_point
+    Args:
+        step: When it jumps.
+    """
 
+    def __init__(self, step: int) -> None:
+        self.step, self._late, self._real = step, 0.0, time.perf_counter
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        time.perf_counter = lambda: self._real() + self._late
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._late = 86400.0 if trainer.global_step >= self.step else 0.0
+
+
+def time_is_up_at(step: int) -> Callable[[Path], list[L.Callback]]:
+    """The run's budget is used up when it comes to `step`."""
+
+    def callbacks(run: Path) -> list[L.Callback]:
         log = run / "decisions.jsonl"
-        if log.is_file() and log.stat().st_size:
-            return
-        real, late = time.perf_counter, [0.0]
+        return [] if log.is_file() and log.stat().st_size else [LateClock(step)]
 
-        def hook(self: Any, trainer: Any, *arguments: Any) -> Any:
-            late[0] = 86400.0 if trainer.global_step >= step else 0.0
-            return begin(self, trainer, *arguments)
-
-        begin = safe_point.SafePoint.on_train_batch_start
-        safe_point.SafePoint.on_train_batch_start = hook  # type: ignore[method-assign]
-        time.perf_counter = lambda: real() + late[0]
-
-    return prepare
+    return callbacks
 
 
 def dots(place: Path) -> Path:

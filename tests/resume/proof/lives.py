@@ -94,7 +94,6 @@ def _import_all() -> None:
     import torch.distributed
     import torchmetrics  # noqa: F401
 
-    import torchkiln.cli
     from proof import cases  # noqa: F401
     from torchkiln.recipe import wanted
     from torchkiln.stages import from_parts, from_recipe  # noqa: F401
@@ -146,16 +145,16 @@ def _begin(life: Life) -> int:
 def _lead(life: Life) -> None:
     from proof import cases, events, faults
 
-    run = Path(life.run)
+    run, case = Path(life.run), cases.CASES[life.case]
     seen = events.Events(life.sequence, life.at)
     events.watch_files(seen, run)
-    events.watch_loop(seen)
+    events.watch_loop(seen, case.callbacks(run))
     if life.loses:
         faults.lose(life.loses)
     if life.only_fit:
         _leave_out_what_follows()
     resume = (run / "recipe.yaml").is_file()
-    cases.fit(cases.CASES[life.case], run, resume, life.settings or {})
+    cases.fit(case, run, resume, life.settings or {})
     Path(f"{life.run}.events").write_text(json.dumps(seen.names))
 
 
