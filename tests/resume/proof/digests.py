@@ -11,7 +11,7 @@ from torchkiln.runs import checkpoints
 
 FILES = ("metrics.csv", "steps.csv", "schedule.csv", "test.json", "best.json", "recipe.yaml", "mistakes.json",
          "predictions.parquet", "stages.json")  # fmt: skip
-CLOCK_KEYS = {"elapsed", "timings.csv", "events.jsonl", "decisions.jsonl", "checkpoint"}
+CLOCK_KEYS = {"elapsed", "timings.csv", "events.jsonl"}
 """Of `state.json`: seconds of training so far, lengths of files that hold clock times or tell of resumes."""
 LIVES = {"resume", "resumed", "life", "signal", "stopped"}
 """Kinds of events that tell of the lives of a run, and so are not there in one that had a single life."""
