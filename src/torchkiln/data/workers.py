@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import resource
 import time
+import traceback
 from collections.abc import Iterator
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, Literal
@@ -19,6 +21,10 @@ Fault = Literal["died", "hung", "shared_memory"]
 SHOWN = 8
 """Samples of a batch that are remembered."""
 
+NEWS_SECONDS = 0.5
+"""How long the system may take to tell of a process that has ended."""
+
+_FETCHING = "torch/multiprocessing/reductions.py"
 _NOTHING, _READING, _READ = range(3)
 _STATE, _PID, _SINCE, _EPOCH, _COUNT, _FIRST = range(6)
 _WIDTH = _FIRST + SHOWN
@@ -80,6 +86,9 @@ def worker_fault(error: BaseException) -> Fault | None:
     Args:
         error: Itself or what it was raised from.
     """
+    if any(_lost_touch(one) for one in _chain(error)):
+        _await_news(error)
+        return "died"
     for one in _chain(error):
         text = str(one)
         if out_of_files(one):
@@ -132,7 +141,8 @@ def restart(loader: Any, workers: int | None = None) -> None:
     iterator: Any = getattr(loader, "_iterator", None)
     loader._iterator = None
     if hasattr(iterator, "_shutdown_workers"):
-        iterator._shutdown_workers()
+        with contextlib.suppress(RuntimeError):  # news of a worker that died may come even now; the rest is done then
+            iterator._shutdown_workers()
         for process in iterator._workers:
             if process.is_alive():  # stopped, or deaf to being asked
                 process.kill()
@@ -141,6 +151,23 @@ def restart(loader: Any, workers: int | None = None) -> None:
         loader.num_workers = workers
         if not workers:
             loader.timeout = 0  # reading in this process knows none
+
+
+def _lost_touch(error: BaseException) -> bool:
+    """Whether it is from a batch that lay with a worker which was gone when it was to be fetched."""
+    if not isinstance(error, ConnectionError | EOFError | FileNotFoundError):
+        return False
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_filename.endswith(_FETCHING) for frame, _ in frames)
+
+
+def _await_news(error: BaseException) -> None:
+    """Let PyTorch's signal handler say which worker died; else it would do so amid whatever comes next."""
+    try:
+        time.sleep(NEWS_SECONDS)
+    except RuntimeError as news:
+        if error.__cause__ is None:
+            error.__cause__ = news
 
 
 def _inner(loader: Any) -> Any:

@@ -70,6 +70,22 @@ def test_a_full_shared_memory_is_told_from_a_full_disk() -> None:
     assert worker_fault(OSError(errno.ENOSPC, "No space left on device", "/run/metrics.csv")) is None
 
 
+def test_a_batch_that_cannot_be_fetched_from_a_dead_worker_is_told_from_other_lost_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ended(seconds: float) -> None:
+        raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
+
+    monkeypatch.setattr("torchkiln.data.workers.time.sleep", ended)
+    names: dict[str, Any] = {}
+    code = "def fetch():\n    raise ConnectionResetError(104, 'reset')"
+    # A frame of the file that fetches, without a race between two processes.
+    exec(compile(code, "/x/torch/multiprocessing/reductions.py", "exec"), names)
+    error = raised_by(names["fetch"]() for _ in range(1))
+    assert worker_fault(error) == "died" and "pid 12" in str(error.__cause__)
+    assert worker_fault(ConnectionResetError(104, "reset")) is None
+
+
 def test_a_worker_that_died_is_named_with_its_samples_and_a_new_one_reads_on() -> None:
     batches = loader(Mishap("killed"), EvalOrder(40, 8), workers=2)
     error = raised_by(batches)
