@@ -39,6 +39,8 @@ class RunStateIO(CheckpointIO):
         self.background = Background()
         self.best: tuple[int, state_files.Copies] | None = None
         """Step and copy of the best weights that wait to be written with the next state."""
+        self.loaded: tuple[Path, dict[str, Any]] | None = None
+        """What was read already of a checkpoint that Lightning will ask for."""
         self._others = TorchCheckpointIO()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -98,6 +100,9 @@ class RunStateIO(CheckpointIO):
             raise RunFailed(_not_saved(self.run.path, error)) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        loaded, self.loaded = self.loaded, None
+        if loaded is not None and loaded[0] == Path(path):
+            return loaded[1]
         if Path(path).is_dir():
             return load(Path(path))
         return self._others.load_checkpoint(path, map_location, weights_only)
@@ -112,26 +117,35 @@ def load(folder: Path) -> dict[str, Any]:
     return {**state, "state_dict": state_files.load_tensors(folder / "weights.safetensors")}
 
 
-def go_back(run: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
+def go_back(run: RunDirectory, writes: bool = True) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that is whole, with the run's files cut back to what they were then.
 
+    Args:
+        run: The run.
+        writes: Whether this process is the one that writes files.
+
     Returns:
-        Its folder and our own state; None where there is none, and the run begins anew.
+        Its folder and its content; None where there is none, and the run begins anew.
     """
+    newest = checkpoints.newest(run.path / "checkpoints", STEP)
+    whole = None if newest is None else load(newest)
+    if writes:
+        _cut_back(run, newest, None if whole is None else whole[OURS])
+    return None if newest is None or whole is None else (newest, whole)
+
+
+def _cut_back(run: RunDirectory, newest: Path | None, state: dict[str, Any] | None) -> None:
     folder = run.path / "checkpoints"
-    newest = checkpoints.newest(folder, STEP)
-    if newest is None:
+    if newest is None or state is None:
         checkpoints.sweep(folder, BEST, after=-1)
         run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
-        return None
-    state: dict[str, Any] = state_files.load(newest, "state")[OURS]
+        return
     columns, rows = state["recorder"]["columns"], run.rows("metrics")
     if rows and [*rows[0]] != columns:  # the table has got more columns since then
         run.write_rows("metrics", columns, rows[: state["recorder"]["rows"]])
     run.truncate(state["sizes"])
     checkpoints.sweep(folder, STEP, after=int(newest.name.rpartition("-")[2]))
     checkpoints.sweep(folder, BEST, after=state["recorder"]["best"].get("step", -1))
-    return newest, state
 
 
 def lay_out_again(trainer: L.Trainer) -> None:
