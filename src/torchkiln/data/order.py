@@ -71,6 +71,7 @@ class TrainOrder(Sampler[BatchKey]):
         self.epoch = 0
         self._start = (0, 0)
         self._cached: tuple[int, list[Indices]] | None = None
+        self.shards = shards
         self._parts = shards or shard.world
         first = shard.rank * self._parts // shard.world
         self._mine = range(first, (shard.rank + 1) * self._parts // shard.world)
@@ -121,10 +122,12 @@ class TrainOrder(Sampler[BatchKey]):
         batches are: a short last batch, a last window of fewer batches (Lightning divides by the full
         window: its issue 19987), an uneven share for the processes.
         """
+        return self.accumulate * self.shard.world * sum(self.shard_sizes(batch)) / self.in_window(batch)
+
+    def in_window(self, batch: int) -> int:
+        """Samples of the step that a batch is part of, on all processes together."""
         first = batch - batch % self.accumulate
-        last = min(first + self.accumulate, len(self))
-        in_window = self._bounds[last] - self._bounds[first]
-        return self.accumulate * self.shard.world * sum(self.shard_sizes(batch)) / in_window
+        return self._bounds[min(first + self.accumulate, len(self))] - self._bounds[first]
 
     def _by_length(self, order: Indices, epoch: int) -> Indices:
         """Sort runs of some batches by length, then shuffle the batches; the last one stays last."""
