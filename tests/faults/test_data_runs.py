@@ -18,12 +18,14 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 FAULTY = '''
-import os, signal, time
+import os, random, signal, time
 from pathlib import Path
 
+import lightning as L
+import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 HERE = Path(__file__).parent
 WIDTH = int(os.environ.get("WIDTH", "6"))
@@ -76,6 +78,55 @@ def make():
 class Net(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Linear(WIDTH, 8), nn.Dropout(0.1), nn.Linear(8, 2))
+
+
+class Stream(IterableDataset):
+    """Noisy rows in an order of its own, without a length; each worker has its share."""
+
+    def __iter__(self):
+        rows, info = Rows(400, 0), get_worker_info()
+        order = torch.randperm(400).tolist()
+        for i in order[info.id if info else 0 :: info.num_workers if info else 1]:
+            x, y = rows[i]
+            yield x * random.uniform(0.9, 1.1) + np.random.normal(0, 0.1), y
+
+
+class Drawn(Sampler):
+    """Rows drawn with a generator of its own."""
+
+    def __init__(self):
+        self.rng = torch.Generator()
+
+    def __len__(self):
+        return 400
+
+    def __iter__(self):
+        return iter(torch.randint(400, (400,), generator=self.rng).tolist())
+
+
+def as_it_is(kind, workers):
+    more = {"batch_size": 40, "num_workers": workers, "persistent_workers": workers > 0}
+    train = DataLoader(Stream(), **more) if kind == "stream" else DataLoader(Rows(400, 0), sampler=Drawn(), **more)
+    return train, Rows(100, 1), Rows(100, 2)
+
+
+class Module(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+
+    def training_step(self, batch, index):
+        if self.current_epoch == 1 and index == 6 and taken("die"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        loss = nn.functional.cross_entropy(self.net(batch[0].float()), batch[1])
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch, index):
+        self.log("val_loss", nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.01)
 '''
 RECIPE = """
 task: custom
@@ -83,6 +134,12 @@ data: {class_path: faulty.make}
 model: {class_path: faulty.Net}
 loss: cross_entropy
 train: {epochs: 5, batch_size: 100, precision: "32", threads: 1, channels_last: false}
+"""
+AS_IT_IS = """
+task: custom
+data: {{class_path: faulty.as_it_is, init_args: {{kind: {kind}, workers: {workers}}}}}
+model: {{class_path: faulty.Module}}
+train: {{epochs: 3, precision: "32", threads: 1, checkpoint_every: 4}}
 """
 
 
@@ -208,4 +265,21 @@ def test_fault_42_a_run_without_shared_memory_reads_for_itself_and_ends_with_the
         done = run.fit("data.workers=2", "train.epochs=2", before=before, WIDTH="20000")
         assert done.returncode == 0, done.stderr
     assert "shared memory" in cut.said()
+    assert cut.result() == whole.result()
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("stream", 0), ("stream", 2), ("sampler", 0), ("sampler", 2)])
+def test_fault_01_a_run_on_a_loader_used_as_it_is_ends_with_the_same_bits(
+    kind: str, workers: int, tmp_path: Path
+) -> None:
+    whole, cut = Faulty(tmp_path / "whole"), Faulty(tmp_path / "cut")
+    for run in (whole, cut):
+        (run.folder / "recipe.yaml").write_text(AS_IT_IS.format(kind=kind, workers=workers), encoding="utf-8")
+    done = whole.fit()
+    assert done.returncode == 0, done.stderr
+    assert "reads the first batches of its epoch again" in whole.said()
+    (cut.folder / "die").touch()
+    assert cut.fit().returncode == -signal.SIGKILL
+    done = cut.kiln("--resume", "run")
+    assert done.returncode == 0, done.stderr
     assert cut.result() == whole.result()
