@@ -92,6 +92,7 @@ def test_fault_07_a_worker_that_hangs_is_named_with_its_samples_and_replaced() -
 
 
 AFTER_THREADS = """
+import faulthandler
 import numpy as np, polars as pl, torch
 from torchkiln.codec.base import InputCodec
 from torchkiln.data.loader import loader
@@ -123,6 +124,7 @@ class Rows(torch.utils.data.Dataset):
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(200, exit=True)  # a deadlock shows where
     torch.set_num_threads(2)
     frame = pl.DataFrame({"x": np.arange(40.0), "y": np.arange(40.0)})
     big = pl.DataFrame({"k": np.arange(500_000) % 1000, "v": np.arange(500_000.0)})
