@@ -115,6 +115,7 @@ def resume(run: RunDirectory, parts: Parts | None, wish: going_on.Wish, progress
         RunError: The parts were objects, which no file can bring back; or another process is at it.
     """
     begun = time.perf_counter()
+    progress = Progress() if going_on.is_child() else progress
     named = recipes.load(run.path / RECIPE, check_paths=False).model.class_path
     if parts is None or (parts.model is None and not named):
         raise RunError(f"{run.path} was begun with objects from Python; go on by torchkiln.fit(model=..., "

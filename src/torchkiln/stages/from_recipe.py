@@ -72,6 +72,7 @@ def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
         RunError: Another process is at it.
     """
     begun = time.perf_counter()
+    progress = Progress() if going_on.is_child() else progress
     if is_complete(run, progress):
         return run.path
     with going_on.alone(run.path) as left:
@@ -80,7 +81,7 @@ def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
         check = going_on.DataCheck(run, wish, progress)
         prepared = prepare(recipe, check.seen, check.codec)
         write_resume(run, recipe, left, progress)
-        if check.changed:
+        if check.changed and not going_on.is_child():
             _write_splits(run, prepared)
         return _go_on(run, prepared, progress, begun)
 

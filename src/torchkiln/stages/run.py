@@ -94,7 +94,8 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
         RunFailed: Training stopped before its end.
     """
     progress.stage("fit", "training")
-    run.remember()
+    if not going_on.is_child():
+        run.remember()
     resume = bool(int(os.environ.get(CHILD_RESUMES, resume)))
     begun = time.perf_counter()
     os.environ |= {CHILD: str(run.path), CHILD_RESUMES: str(int(resume))}
