@@ -99,8 +99,7 @@ def checked_recipe(run: RunDirectory, wish: Wish) -> Recipe:
     Raises:
         RecipeError: It is not the one that the run began with; names the first key that differs.
     """
-    given: dict[str, Any] = {} if wish.devices is None else {"train.devices": wish.devices}
-    recipe = recipes.load(run.path / RECIPE, given, check_paths=False)
+    recipe = recipes.load(run.path / RECIPE, _on_devices(run, wish), check_paths=False)
     begun = run.read_json(BEGUN, {})
     text = recipes.dump(recipe)
     if "recipe" not in begun or text == begun["recipe"] or is_child():
@@ -108,8 +107,8 @@ def checked_recipe(run: RunDirectory, wish: Wish) -> Recipe:
     old, new = _flat(recipes.loads(begun["recipe"], check_paths=False)), _flat(recipe)
     changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key) and key not in _PLACES)
     for key in changed:
-        if key == "train.devices":
-            _refuse_devices(run, recipe, old[key])
+        if key in ("train.devices", "train.batch_size") and old["train.devices"] != recipe.train.devices:
+            _refuse_devices(run, recipe, old["train.devices"])
         else:
             raise RecipeError(_recipe_changed(run, key, old.get(key), new.get(key)))
     run.write_text(RECIPE, text)
@@ -117,6 +116,17 @@ def checked_recipe(run: RunDirectory, wish: Wish) -> Recipe:
     if changed:
         run.event("resume", f"goes on with {recipe.train.devices} processes, after {old['train.devices']}")
     return recipe
+
+
+def _on_devices(run: RunDirectory, wish: Wish) -> dict[str, Any]:
+    """The keys that another number of processes changes: a step goes on to be of as many samples in all."""
+    if wish.devices is None:
+        return {}
+    train = recipes.load(run.path / RECIPE, check_paths=False).train
+    samples = (train.batch_size or 1) * train.devices
+    if samples % wish.devices:
+        raise RecipeError(f"train.devices: the {samples} samples of a step cannot be dealt to {wish.devices} evenly")
+    return {"train.devices": wish.devices, "train.batch_size": samples // wish.devices}
 
 
 def _refuse_devices(run: RunDirectory, recipe: Recipe, before: Any) -> None:

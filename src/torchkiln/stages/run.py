@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from torchkiln.data.source import Finding
-from torchkiln.errors import KilnError, RunError, RunFailed
+from torchkiln.errors import DataError, KilnError, RunError, RunFailed
 from torchkiln.recipe.schema import Recipe
 from torchkiln.report import page
 from torchkiln.runs import environment
@@ -103,6 +103,8 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     try:
         with training.process_settings(recipe):
             best = training.fit(job, recipe, run, progress, resume)
+    except DataError as error:  # a file that went bad, or away, under way
+        raise RunFailed(f"{error}; mend it, then {again}") from error
     except KilnError:
         raise
     except (KeyboardInterrupt, SystemExit) as error:
