@@ -33,6 +33,7 @@ from torchkiln.stages.run import (
     conclude,
     is_complete,
     train,
+    training_is_left,
     write_finding,
     write_plan,
     write_resume,
@@ -137,7 +138,7 @@ def _go(
     progress: Progress, begun: float, resume: bool,
 ) -> Path:  # fmt: skip
     job = _job(task, net, recipe, data, parts)
-    if not run.finished("fit"):
+    if training_is_left(run):
         train(run, job, recipe, progress, resume)
     training.load_best(job.net, run)
     if not run.finished("test"):

@@ -24,6 +24,7 @@ from torchkiln.stages.run import (
     conclude,
     is_complete,
     train,
+    training_is_left,
     write_finding,
     write_plan,
     write_resume,
@@ -91,7 +92,7 @@ def _go_on(run: RunDirectory, prepared: Prepared, progress: Progress, begun: flo
     for decision in run.read_json("plan.json", {}).get("decisions", []):
         if decision["chosen"] == plan.KEEP_FREED:
             plan.keep_freed_memory(True)
-    if not run.finished("fit"):
+    if training_is_left(run):
         _fit(run, prepared, net, criterion, progress, resume=True)
     return _finish(run, prepared, net, progress, begun)
 

@@ -82,12 +82,8 @@ def reasons_known(recipe: Recipe, findings: Sequence[Finding]) -> list[str]:
 
 def note(run: RunDirectory, reason: str, progress: Progress) -> None:
     """Say once, and in the run for good, why its bits are not promised."""
-    known = run.read_json("environment.json", {})
-    if reason in known.get("not_bitwise", []):
-        return
-    run.write_json("environment.json", {**known, "not_bitwise": [*known.get("not_bitwise", []), reason]})
-    run.event("resume", f"not bitwise: {reason}", "warn")
-    progress.message(f"not bitwise: {reason}", "warn")
+    if run.end_promise(reason):
+        progress.message(f"not bitwise: {reason}", "warn")
 
 
 # The recipe

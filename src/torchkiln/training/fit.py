@@ -146,7 +146,7 @@ class Life:
             said: What ended the lives before in this process, for the events, which a checkpoint cuts back.
         """
         reached = last_step(self.run)
-        back = go_back(self.run) if resume else None
+        back = go_back(self.run, self.decisions.writes) if resume else None
         for text in said:
             self.run.event("recovery", text, "warn")
         if back is not None:
@@ -273,7 +273,12 @@ def load_best(net: nn.Module, run: RunDirectory) -> Path:
     Raises:
         RunError: There are none that are whole.
     """
-    folder = checkpoints.newest(run.path / "checkpoints", checkpoints.BEST)
+    ended = run.read_json("best.json", {}).get("step")
+    if ended is None:
+        folder = checkpoints.newest(run.path / "checkpoints", checkpoints.BEST)
+    else:  # and none before them in their place
+        folder = checkpoints.named(run.path / "checkpoints", checkpoints.BEST, ended)
+        checkpoints.verify(folder)
     if folder is None:
         raise RunError(f"{run.path / 'checkpoints'} holds no best weights that are whole; train first")
     load_weights(net, state_files.load_tensors(folder / "weights.safetensors"), folder)

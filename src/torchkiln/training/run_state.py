@@ -12,11 +12,11 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
 from torch import Tensor
 
-from torchkiln.errors import RunFailed
+from torchkiln.errors import RunError, RunFailed
 from torchkiln.runs import checkpoints
 from torchkiln.runs.background import Background
 from torchkiln.runs.checkpoints import BEST, STEP
-from torchkiln.runs.directory import FULL_DISK, RunDirectory
+from torchkiln.runs.directory import FULL_DISK, RECIPE, RunDirectory
 from torchkiln.training import state_files
 
 KEEP = 2
@@ -112,15 +112,25 @@ def load(folder: Path) -> dict[str, Any]:
     return {**state, "state_dict": state_files.load_tensors(folder / "weights.safetensors")}
 
 
-def go_back(run: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
+def go_back(run: RunDirectory, writes: bool = True) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that is whole, with the run's files cut back to what they were then.
+
+    Args:
+        run: The run.
+        writes: Whether this process is the one that says in the run what was damaged.
 
     Returns:
         Its folder and our own state; None where there is none, and the run begins anew.
+
+    Raises:
+        RunError: There are checkpoints, and none is whole.
     """
-    folder = run.path / "checkpoints"
-    newest = checkpoints.newest(folder, STEP)
+    folder, damaged = run.path / "checkpoints", list[str]()
+    newest = checkpoints.newest(folder, STEP, damaged.append)
     if newest is None:
+        if damaged:
+            raise RunError(f"{damaged[0]}, and no other is whole; put one back, or begin anew: torchkiln fit "
+                           f"{run.path / RECIPE}")  # fmt: skip
         checkpoints.sweep(folder, BEST, after=-1)
         run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
         return None
@@ -129,9 +139,22 @@ def go_back(run: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
     if rows and [*rows[0]] != columns:  # the table has got more columns since then
         run.write_rows("metrics", columns, rows[: state["recorder"]["rows"]])
     run.truncate(state["sizes"])
+    _tell_damage(run, newest, state, damaged, writes)
     checkpoints.sweep(folder, STEP, after=int(newest.name.rpartition("-")[2]))
     checkpoints.sweep(folder, BEST, after=state["recorder"]["best"].get("step", -1))
     return newest, state
+
+
+def _tell_damage(run: RunDirectory, newest: Path, state: dict[str, Any], damaged: list[str], writes: bool) -> None:
+    """Say what was passed by; and where the best weights are lost, go on to find the best of what follows."""
+    for text in damaged if writes else []:
+        run.event("resume", f"{text}; going on from {newest.name}", "warn")
+    best = state["recorder"]["best"]
+    if damaged and best and not checkpoints.is_whole(checkpoints.named(newest.parent, BEST, best["step"])):
+        state["recorder"]["best"] = {}
+        if writes:
+            run.end_promise(f"the best weights, of epoch {best['epoch']}, were damaged; the best are sought from step "
+                            f"{int(newest.name[-8:])} on")  # fmt: skip
 
 
 def lay_out_again(trainer: L.Trainer) -> None:
