@@ -143,7 +143,7 @@ def fit(
         if parts is None and loaded.data.class_path:
             parts = from_parts.from_recipe(loaded)
         if directory is not None:
-            wish = Wish(loaded.train.devices, accept_data_change)
+            wish = Wish(loaded.train.devices if overrides else None, accept_data_change)
             if loaded.task == "custom":
                 return Run(from_parts.resume(directory, parts, wish, progress))
             return Run(from_recipe.resume(directory, wish, progress))

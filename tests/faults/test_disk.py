@@ -299,7 +299,7 @@ FILES = ("weights.safetensors", "state.safetensors", "state.json", "MANIFEST.jso
 
 def flip(file: Path) -> None:
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[-1] ^= 1  # of a tensor, which every reader would take for good
     file.write_bytes(content)
 
 
@@ -336,6 +336,46 @@ def test_fault_18_19_damage_is_found_and_named_and_the_one_before_is_taken(
     if name == "weights.safetensors":  # the rest go the same way, and each resume takes a second
         resume(path)
         assert ending(path) == whole
+
+
+def test_fault_18_19_the_fault_is_said_in_the_run(tmp_path: Path, interrupted: Path) -> None:
+    path = shutil.copytree(interrupted, tmp_path / "run")
+    older, newer = checkpoint_steps(path)
+    flip(checkpoints.named(path / "checkpoints", "step", newer) / "state.safetensors")
+    resume(path)
+    assert f"step-{newer:08d}/state.safetensors is missing or differs from its digest" in texts(path)
+    assert f"going on from step-{older:08d}" in texts(path)
+
+
+def test_fault_18_damaged_best_weights_are_never_tested_in_silence(
+    tmp_path: Path, interrupted: Path, whole: dict[str, Any]
+) -> None:
+    """In these runs the first epoch is the best, so no state is left from before it."""
+    path = shutil.copytree(interrupted, tmp_path / "run")
+    (best,) = (path / "checkpoints").glob("best-*")
+    flip(best / "weights.safetensors")
+    found = verify(RunDirectory(path))
+    assert found["ok"] and found["best"] is None and best.name in found["checkpoints"][0]["lacks"]
+    run = resume(path)
+    (reason,) = run.directory.read_json("environment.json")["not_bitwise"]
+    assert "the best weights, of epoch 0, were damaged" in reason
+    assert run.scores["best_epoch"] >= 2 and verify(run.directory)["complete"]
+    steps = [n for n in whole if n.startswith("step")]
+    assert [ending(path)[n] for n in steps] == [whole[n] for n in steps], "the last weights are the same"
+
+
+def test_fault_18_best_weights_that_are_damaged_after_the_end_are_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    more = {**SETTINGS, "train.checkpoint_every": 1, "train.epochs": 1}
+    run = fit(path, overrides=more)
+    before = ending(path)
+    (best,) = (path / "checkpoints").glob("best-*")
+    flip(best / "weights.safetensors")
+    with pytest.raises(RunError, match=f"{best.name}/weights"):
+        torchkiln.training.fit.load_best(net(), run.directory)  # type: ignore[attr-defined]
+    resume(path)
+    assert ending(path) == before
+    assert run.directory.read_json("environment.json")["not_bitwise"] == []
 
 
 # 20 to 22

@@ -106,25 +106,30 @@ def steps(folder: Path, prefix: str) -> list[int]:
     return sorted(int(n) for n in names if re.fullmatch(r"[0-9]{8,}", n))
 
 
-def newest(folder: Path, prefix: str, told: Callable[[str], None] | None = None) -> Path | None:
+def newest(folder: Path, prefix: str, told: Callable[[str], object] | None = None) -> Path | None:
     """The newest checkpoint called `prefix-STEP` whose digests hold; None where there is none.
 
+    One for which all that it needs is whole is taken before newer ones that lack something.
+
     Args:
-        told: Is given a sentence for each newer one that is damaged.
+        told: Is given a sentence for each that is damaged, or lacks something.
 
     Raises:
         RunError: One is no checkpoint of ours: a link, or one that names files elsewhere.
     """
+    lacking = None
     for step in reversed(steps(folder, prefix)):
         path = named(folder, prefix, step)
         try:
-            verify(path)
+            check_files(path)
+            if (lack := lacks(path)) is None:
+                return path
+            lacking = lacking or path
         except Damaged as error:
-            if told:
-                told(f"{error}; an older one is taken")
-        else:
-            return path
-    return None
+            lack = str(error)
+        if told:
+            told(lack)
+    return lacking
 
 
 def sweep(folder: Path, prefix: str, after: int | None = None) -> None:
@@ -152,12 +157,9 @@ def verify(path: Path) -> None:
         Damaged: Names the first file that is missing or differs.
         RunError: It is, holds or names something that no checkpoint of ours does.
     """
-    _check(path)
-    for name in _manifest(path).get("needs", ()):
-        try:
-            _check(path.parent / name)
-        except RunError as error:
-            raise Damaged(f"{path.name} needs {name}, and {error}") from error
+    check_files(path)
+    if (lack := lacks(path)) is not None:
+        raise Damaged(lack)
 
 
 # Writing
@@ -229,7 +231,18 @@ def _remove(path: Path) -> None:
 # Reading
 
 
-def _check(path: Path) -> None:
+def lacks(path: Path) -> str | None:
+    """What is wrong with the checkpoints that this one needs; None where all is well."""
+    for name in _manifest(path).get("needs", ()):
+        try:
+            check_files(path.parent / name)
+        except RunError as error:
+            return f"{path.name} needs {name}, and {error}"
+    return None
+
+
+def check_files(path: Path) -> None:
+    """As `verify`, without what the checkpoint needs beside itself."""
     files = _manifest(path)["files"]
     beside = sorted(p.name for p in path.iterdir() if p.name not in files and p.name[0] != "." and p.name != MANIFEST)
     if beside:

@@ -164,6 +164,15 @@ class RunDirectory:
         line = {"step": step, "epoch": epoch, "kind": kind, "level": level, "text": text, **more}
         append_line(self.path / EVENTS, json.dumps(_plain(line), ensure_ascii=False))
 
+    def end_promise(self, reason: str) -> bool:
+        """Say in the run for good, and once, why it does not end bitwise as a whole one would; False if it is known."""
+        known = self.read_json("environment.json", {})
+        if reason in known.get("not_bitwise", []):
+            return False
+        self.write_json("environment.json", {**known, "not_bitwise": [*known.get("not_bitwise", []), reason]})
+        self.event("resume", f"not bitwise: {reason}", "warn")
+        return True
+
     def events(self) -> list[dict[str, Any]]:
         """All lines of events.jsonl."""
         file = self.path / EVENTS

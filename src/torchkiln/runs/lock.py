@@ -35,10 +35,10 @@ def held(run: Path) -> Iterator[str | None]:
     Raises:
         RunError: Another process holds it, or nothing can be written there.
     """
-    file = run / NAME
+    file = (run / NAME).absolute()  # a person's code may change the working directory meanwhile
     try:
         run.mkdir(parents=True, exist_ok=True)
-        descriptor, locked = _take(file)
+        descriptor, locked = _take(file, run)
     except OSError as error:
         raise RunError(f"{run}: the run directory cannot be written ({error.strerror})") from error
     try:
@@ -47,9 +47,10 @@ def held(run: Path) -> Iterator[str | None]:
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield left
     finally:
-        _ours.pop(locked, None)
-        if _same(file, locked):
-            file.unlink()
+        if _ours.get(locked) == os.getpid():  # and not in a process that was forked from the holder
+            del _ours[locked]
+            if _same(file, locked):
+                file.unlink()
         os.close(descriptor)
 
 
@@ -72,14 +73,14 @@ def refuse_if_held(run: Path) -> None:
         os.close(descriptor)
 
 
-def _take(file: Path) -> tuple[int, tuple[int, int]]:
+def _take(file: Path, run: Path) -> tuple[int, tuple[int, int]]:
     """The locked file; where its holder removed it in the same instant, the one that is there now."""
     while True:
         if _is_ours(file):
-            raise RunError(_refusal(file.parent, f"this process ({os.getpid()})"))
+            raise RunError(_refusal(run, f"this process ({os.getpid()})"))
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            _lock(descriptor, file.parent)
+            _lock(descriptor, run)
         except BaseException:
             os.close(descriptor)
             raise

@@ -19,21 +19,24 @@ class Checked:
         name: Such as `step-00001234`.
         files, bytes: How many files it has, and how large they are together.
         fault: What is wrong with it; None if it is whole.
+        lacks: What is wrong with the best weights that it speaks of.
     """
 
     name: str
     files: int
     bytes: int
     fault: str | None
+    lacks: str | None
 
 
 def verify(run: RunDirectory) -> dict[str, Any]:
     """Check every file of every checkpoint.
 
     Returns:
-        `checkpoints` (each with `name`, `files`, `bytes`, `fault`), `resume_from` (the step that `--resume` would
-        go on from; 0 where there is no checkpoint yet, None where none can be gone on from), `complete`, `best` (the
-        step of the best weights; None where they are not whole), `ok`, and `text`, which says it in a sentence.
+        `checkpoints` (each with `name`, `files`, `bytes`, `fault`, `lacks`); `resume_from` (the step that `--resume`
+        would go on from; 0 where there is no checkpoint yet, None where none is whole); `complete` (training ended,
+        and its best weights are whole); `best` (their step, if they are); `ok`; and `text`, which says it in a
+        sentence.
 
     Raises:
         RunError: The run directory is damaged in another way.
@@ -42,32 +45,32 @@ def verify(run: RunDirectory) -> dict[str, Any]:
     found = {p: [_checked(checkpoints.named(folder, p, s)) for s in checkpoints.steps(folder, p)]
              for p in (checkpoints.STEP, checkpoints.BEST)}  # fmt: skip
     states, best = found[checkpoints.STEP], _best(run, found[checkpoints.BEST])
-    onward = max((_step(c) for c in states if not c.fault), default=None if states else 0)
-    complete = run.finished("fit")
+    whole = [c for c in states if not c.fault]
+    onward = max((_step(c) for c in [x for x in whole if not x.lacks] or whole), default=None if states else 0)
+    complete = run.finished("fit") and best is not None
     result = {"run": str(run.path), "checkpoints": [asdict(c) for c in states + found[checkpoints.BEST]],
               "resume_from": onward, "complete": complete, "best": best}  # fmt: skip
-    ok = best is not None if complete else onward is not None
-    return {**result, "ok": ok, "text": _text(run.path, onward, complete, best)}
+    return {**result, "ok": complete or onward is not None, "text": _text(run.path, onward, complete, best)}
 
 
 def lines(found: dict[str, Any]) -> list[str]:
     """The same for a terminal: a line a checkpoint, and the sentence last."""
     width = max((len(c["name"]) for c in found["checkpoints"]), default=0)
-    rows = [
-        f"{c['name']:{width}}  {'damaged: ' + c['fault'] if c['fault'] else 'whole'}"
-        + (f", {c['files']} files, {c['bytes']:,} bytes" if not c["fault"] else "")
-        for c in found["checkpoints"]
-    ]
-    return [*rows, found["text"]]
+    said = []
+    for c in found["checkpoints"]:
+        state = f"damaged: {c['fault']}" if c["fault"] else f"whole, {c['files']} files, {c['bytes']:,} bytes"
+        said.append(f"{c['name']:{width}}  {state}" + (f", but {c['lacks']}" if c["lacks"] else ""))
+    return [*said, found["text"]]
 
 
 def _checked(path: Path) -> Checked:
     try:
-        checkpoints.verify(path)
+        checkpoints.check_files(path)
+        lacks = checkpoints.lacks(path)
     except RunError as error:
-        return Checked(path.name, 0, 0, str(error))
+        return Checked(path.name, 0, 0, str(error), None)
     sizes = [p.stat().st_size for p in path.iterdir()]
-    return Checked(path.name, len(sizes), sum(sizes), None)
+    return Checked(path.name, len(sizes), sum(sizes), None, lacks)
 
 
 def _step(checked: Checked) -> int:

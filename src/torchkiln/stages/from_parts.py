@@ -33,6 +33,7 @@ from torchkiln.stages.run import (
     conclude,
     is_complete,
     train,
+    training_is_left,
     write_finding,
     write_plan,
     write_resume,
@@ -115,6 +116,7 @@ def resume(run: RunDirectory, parts: Parts | None, wish: going_on.Wish, progress
         RunError: The parts were objects, which no file can bring back; or another process is at it.
     """
     begun = time.perf_counter()
+    progress = Progress() if going_on.is_child() else progress
     named = recipes.load(run.path / RECIPE, check_paths=False).model.class_path
     if parts is None or (parts.model is None and not named):
         raise RunError(f"{run.path} was begun with objects from Python; go on by torchkiln.fit(model=..., "
@@ -136,7 +138,7 @@ def _go(
     progress: Progress, begun: float, resume: bool,
 ) -> Path:  # fmt: skip
     job = _job(task, net, recipe, data, parts)
-    if not run.finished("fit"):
+    if training_is_left(run):
         train(run, job, recipe, progress, resume)
     training.load_best(job.net, run)
     if not run.finished("test"):

@@ -24,6 +24,7 @@ from torchkiln.stages.run import (
     conclude,
     is_complete,
     train,
+    training_is_left,
     write_finding,
     write_plan,
     write_resume,
@@ -72,6 +73,7 @@ def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
         RunError: Another process is at it.
     """
     begun = time.perf_counter()
+    progress = Progress() if going_on.is_child() else progress
     if is_complete(run, progress):
         return run.path
     with going_on.alone(run.path) as left:
@@ -80,7 +82,7 @@ def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
         check = going_on.DataCheck(run, wish, progress)
         prepared = prepare(recipe, check.seen, check.codec)
         write_resume(run, recipe, left, progress)
-        if check.changed:
+        if check.changed and not going_on.is_child():
             _write_splits(run, prepared)
         return _go_on(run, prepared, progress, begun)
 
@@ -90,7 +92,7 @@ def _go_on(run: RunDirectory, prepared: Prepared, progress: Progress, begun: flo
     for decision in run.read_json("plan.json", {}).get("decisions", []):
         if decision["chosen"] == plan.KEEP_FREED:
             plan.keep_freed_memory(True)
-    if not run.finished("fit"):
+    if training_is_left(run):
         _fit(run, prepared, net, criterion, progress, resume=True)
     return _finish(run, prepared, net, progress, begun)
 

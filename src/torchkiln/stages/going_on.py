@@ -82,12 +82,8 @@ def reasons_known(recipe: Recipe, findings: Sequence[Finding]) -> list[str]:
 
 def note(run: RunDirectory, reason: str, progress: Progress) -> None:
     """Say once, and in the run for good, why its bits are not promised."""
-    known = run.read_json("environment.json", {})
-    if reason in known.get("not_bitwise", []):
-        return
-    run.write_json("environment.json", {**known, "not_bitwise": [*known.get("not_bitwise", []), reason]})
-    run.event("resume", f"not bitwise: {reason}", "warn")
-    progress.message(f"not bitwise: {reason}", "warn")
+    if run.end_promise(reason):
+        progress.message(f"not bitwise: {reason}", "warn")
 
 
 # The recipe
@@ -99,7 +95,8 @@ def checked_recipe(run: RunDirectory, wish: Wish) -> Recipe:
     Raises:
         RecipeError: It is not the one that the run began with; names the first key that differs.
     """
-    recipe = recipes.load(run.path / RECIPE, _on_devices(run, wish), check_paths=False)
+    allowed = _on_devices(run, wish)
+    recipe = recipes.load(run.path / RECIPE, allowed, check_paths=False)
     begun = run.read_json(BEGUN, {})
     text = recipes.dump(recipe)
     if "recipe" not in begun or text == begun["recipe"] or is_child():
@@ -107,9 +104,7 @@ def checked_recipe(run: RunDirectory, wish: Wish) -> Recipe:
     old, new = _flat(recipes.loads(begun["recipe"], check_paths=False)), _flat(recipe)
     changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key) and key not in _PLACES)
     for key in changed:
-        if key in ("train.devices", "train.batch_size") and old["train.devices"] != recipe.train.devices:
-            _refuse_devices(run, recipe, old["train.devices"])
-        else:
+        if key not in allowed:
             raise RecipeError(_recipe_changed(run, key, old.get(key), new.get(key)))
     run.write_text(RECIPE, text)
     run.write_json(BEGUN, {**begun, "recipe": text})
@@ -119,23 +114,21 @@ def checked_recipe(run: RunDirectory, wish: Wish) -> Recipe:
 
 
 def _on_devices(run: RunDirectory, wish: Wish) -> dict[str, Any]:
-    """The keys that another number of processes changes: a step goes on to be of as many samples in all."""
-    if wish.devices is None:
-        return {}
+    """The keys that another number of processes changes: a step goes on to be of as many samples in all.
+
+    Processes add up in another order, unless the order is fixed by shards.
+    """
     train = recipes.load(run.path / RECIPE, check_paths=False).train
+    if wish.devices in (None, train.devices):
+        return {}
+    if train.exact != "elastic":
+        raise RecipeError(f"train.devices: this run trains on {train.devices} and cannot go on bitwise on "
+                          f"{wish.devices}, since train.exact is same; a new run could: torchkiln fit "
+                          f"{run.path / RECIPE} train.exact=elastic")  # fmt: skip
     samples = (train.batch_size or 1) * train.devices
     if samples % wish.devices:
         raise RecipeError(f"train.devices: the {samples} samples of a step cannot be dealt to {wish.devices} evenly")
     return {"train.devices": wish.devices, "train.batch_size": samples // wish.devices}
-
-
-def _refuse_devices(run: RunDirectory, recipe: Recipe, before: Any) -> None:
-    """Another number of processes adds up in another order, unless the order is fixed by shards."""
-    train = recipe.train
-    if train.exact != "elastic":
-        raise RecipeError(f"train.devices: this run trains on {before} and cannot go on bitwise on {train.devices}, "
-                          f"since train.exact is same; a new run could: torchkiln fit {run.path / RECIPE} "
-                          "train.exact=elastic")  # fmt: skip
 
 
 def _recipe_changed(run: RunDirectory, key: str, before: Any, now: Any) -> str:

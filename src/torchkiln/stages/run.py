@@ -16,7 +16,7 @@ from torchkiln.data.source import Finding
 from torchkiln.errors import DataError, KilnError, RunError, RunFailed
 from torchkiln.recipe.schema import Recipe
 from torchkiln.report import page
-from torchkiln.runs import environment
+from torchkiln.runs import checkpoints, environment
 from torchkiln.runs.directory import CHILD, CHILD_RESUMES, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.stages import going_on
@@ -25,6 +25,7 @@ from torchkiln.training import jobs, plan
 from torchkiln.training.signals import Stopped
 
 EVAL_BATCH = 256
+BEST = "best.json"
 
 
 def write_finding(run: RunDirectory, finding: Finding) -> None:
@@ -63,10 +64,27 @@ def machine(recipe: Recipe) -> dict[str, Any]:
 
 def is_complete(run: RunDirectory, progress: Progress) -> bool:
     """Whether all stages ended, which is then said."""
-    complete = all(run.finished(stage) for stage in ("fit", "test", "report"))
+    complete = all(run.finished(stage) for stage in ("fit", "test", "report")) and _best_is_whole(run)
     if complete:
         progress.message("the run is complete; nothing is left to do")
     return complete
+
+
+def training_is_left(run: RunDirectory) -> bool:
+    """Whether there is training to do: it did not end, or its best weights were damaged since and are sought again."""
+    if run.finished("fit") and _best_is_whole(run):
+        return False
+    if not going_on.is_child():
+        run.write_json("stages.json", {})
+        (run.path / BEST).unlink(missing_ok=True)
+    return True
+
+
+def _best_is_whole(run: RunDirectory) -> bool:
+    step = run.read_json(BEST, {}).get("step")
+    return step is not None and checkpoints.is_whole(
+        checkpoints.named(run.path / "checkpoints", checkpoints.BEST, step)
+    )
 
 
 def write_resume(run: RunDirectory, recipe: Recipe, left: str | None, progress: Progress) -> None:
@@ -95,7 +113,8 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
         RunFailed: Training stopped before its end.
     """
     progress.stage("fit", "training")
-    run.remember()
+    if not going_on.is_child():
+        run.remember()
     resume = bool(int(os.environ.get(CHILD_RESUMES, resume)))
     begun = time.perf_counter()
     os.environ |= {CHILD: str(run.path), CHILD_RESUMES: str(int(resume))}
@@ -121,7 +140,7 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
         del os.environ[CHILD], os.environ[CHILD_RESUMES]
     if jobs.shard(recipe).rank > 0:
         sys.exit(0)  # a further process of the same run; the first one tests and reports
-    run.write_json("best.json", best)
+    run.write_json(BEST, best)
     note_time(run, "train_seconds", time.perf_counter() - begun)
     run.finish("fit")
 
@@ -155,7 +174,7 @@ def write_test(run: RunDirectory, result: Any, more: Mapping[str, Any]) -> None:
 
 def best_of(run: RunDirectory) -> dict[str, Any]:
     """Which weights were tested, and from which epoch."""
-    best = run.read_json("best.json", {})
+    best = run.read_json(BEST, {})
     return {"weights": "best" if best.get("metric") else "last", "best_epoch": best.get("epoch")}
 
 

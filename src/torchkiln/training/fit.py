@@ -275,7 +275,12 @@ def load_best(net: nn.Module, run: RunDirectory) -> Path:
     Raises:
         RunError: There are none that are whole.
     """
-    folder = checkpoints.newest(run.path / "checkpoints", checkpoints.BEST)
+    ended = run.read_json("best.json", {}).get("step")
+    if ended is None:
+        folder = checkpoints.newest(run.path / "checkpoints", checkpoints.BEST)
+    else:  # and none before them in their place
+        folder = checkpoints.named(run.path / "checkpoints", checkpoints.BEST, ended)
+        checkpoints.verify(folder)
     if folder is None:
         raise RunError(f"{run.path / 'checkpoints'} holds no best weights that are whole; train first")
     load_weights(net, state_files.load_tensors(folder / "weights.safetensors"), folder)

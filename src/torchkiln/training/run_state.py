@@ -12,11 +12,11 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
 from torch import Tensor
 
-from torchkiln.errors import RunFailed
+from torchkiln.errors import RunError, RunFailed
 from torchkiln.runs import checkpoints
 from torchkiln.runs.background import Background
 from torchkiln.runs.checkpoints import BEST, STEP
-from torchkiln.runs.directory import FULL_DISK, RunDirectory
+from torchkiln.runs.directory import FULL_DISK, RECIPE, RunDirectory
 from torchkiln.training import state_files
 
 KEEP = 2
@@ -126,26 +126,46 @@ def go_back(run: RunDirectory, writes: bool = True) -> tuple[Path, dict[str, Any
 
     Returns:
         Its folder and its content; None where there is none, and the run begins anew.
+
+    Raises:
+        RunError: There are checkpoints, and none is whole.
     """
-    newest = checkpoints.newest(run.path / "checkpoints", STEP)
-    whole = None if newest is None else load(newest)
+    damaged: list[str] = []
+    newest = checkpoints.newest(run.path / "checkpoints", STEP, damaged.append)
+    if newest is None:
+        if damaged:
+            raise RunError(f"{damaged[0]}, and no other is whole; put one back, or begin anew: torchkiln fit "
+                           f"{run.path / RECIPE}")  # fmt: skip
+        if writes:
+            checkpoints.sweep(run.path / "checkpoints", BEST, after=-1)
+            run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
+        return None
+    whole = load(newest)
     if writes:
-        _cut_back(run, newest, None if whole is None else whole[OURS])
-    return None if newest is None or whole is None else (newest, whole)
+        _cut_back(run, newest, whole[OURS])
+    _tell_damage(run, newest, whole[OURS], damaged, writes)
+    return newest, whole
 
 
-def _cut_back(run: RunDirectory, newest: Path | None, state: dict[str, Any] | None) -> None:
-    folder = run.path / "checkpoints"
-    if newest is None or state is None:
-        checkpoints.sweep(folder, BEST, after=-1)
-        run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
-        return
+def _cut_back(run: RunDirectory, newest: Path, state: dict[str, Any]) -> None:
     columns, rows = state["recorder"]["columns"], run.rows("metrics")
     if rows and [*rows[0]] != columns:  # the table has got more columns since then
         run.write_rows("metrics", columns, rows[: state["recorder"]["rows"]])
     run.truncate(state["sizes"])
-    checkpoints.sweep(folder, STEP, after=int(newest.name.rpartition("-")[2]))
-    checkpoints.sweep(folder, BEST, after=state["recorder"]["best"].get("step", -1))
+    checkpoints.sweep(newest.parent, STEP, after=int(newest.name.rpartition("-")[2]))
+    checkpoints.sweep(newest.parent, BEST, after=state["recorder"]["best"].get("step", -1))
+
+
+def _tell_damage(run: RunDirectory, newest: Path, state: dict[str, Any], damaged: list[str], writes: bool) -> None:
+    """Say what was passed by; and where the best weights are lost, go on to find the best of what follows."""
+    for text in damaged if writes else []:
+        run.event("resume", f"{text}; going on from {newest.name}", "warn")
+    best = state["recorder"]["best"]
+    if damaged and best and not checkpoints.is_whole(checkpoints.named(newest.parent, BEST, best["step"])):
+        state["recorder"]["best"] = {}
+        if writes:
+            run.end_promise(f"the best weights, of epoch {best['epoch']}, were damaged; the best are sought from step "
+                            f"{int(newest.name[-8:])} on")  # fmt: skip
 
 
 def lay_out_again(trainer: L.Trainer) -> None:

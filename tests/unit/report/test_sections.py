@@ -200,3 +200,18 @@ def test_a_wide_loss_has_a_logarithmic_axis() -> None:
     found = sections.curves(material(metrics=frame))
     assert found is not None
     assert "log scale" in found["figures"][0]["plot"]
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"not_bitwise": []}, ["holds"]),
+        ({"not_bitwise": ["torch was 1 and is 2", "b"]}, ["not bitwise: torch was 1 and is 2; b"]),
+        ({}, []),
+    ],
+)
+def test_whether_a_resume_is_exact_is_said_with_the_reasons(known: dict[str, Any], said: list[str]) -> None:
+    found = sections.environment(material(environment={"data_digest": "0", **known}))
+    assert found is not None
+    pairs = dict(found["groups"])["Data and code"]
+    assert [value for name, value in pairs if name == "exact resume"] == said

@@ -159,6 +159,10 @@ def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_by(tmp_path: Path
     told: list[str] = []
     assert checkpoints.newest(tmp_path, "step", told.append) == tmp_path / "step-00000001"
     assert len(told) == 1 and "best-00000002/weights.safetensors" in told[0]
+    with pytest.raises(checkpoints.Damaged, match="step-00000002 needs best-00000002, and "):
+        checkpoints.verify(tmp_path / "step-00000002")
+    (tmp_path / "best-00000001" / "weights.safetensors").unlink()
+    assert checkpoints.newest(tmp_path, "step") == tmp_path / "step-00000002"  # none is better
 
 
 def manifest(path: Path, **changed: object) -> None:

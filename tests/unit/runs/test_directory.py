@@ -172,3 +172,11 @@ def test_a_run_that_is_being_trained_is_not_overwritten_but_by_who_trains_it(run
     with lock.held(run.path):
         RunDirectory.create(run.path, overwrite=True)
         assert (run.path / lock.NAME).is_file() and not (run.path / "recipe.yaml").exists()
+
+
+def test_the_end_of_the_promise_is_said_once_and_for_good(run: RunDirectory) -> None:
+    run.write_json("environment.json", {"platform": "x"})
+    assert [run.end_promise(reason) for reason in ("a", "b", "a")] == [True, True, False]
+    assert run.read_json("environment.json") == {"platform": "x", "not_bitwise": ["a", "b"]}
+    run.truncate({})
+    assert [(e["level"], e["text"]) for e in run.events()] == [("warn", "not bitwise: a"), ("warn", "not bitwise: b")]

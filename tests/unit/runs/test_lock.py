@@ -59,6 +59,15 @@ def test_it_is_gone_afterwards_and_free_for_the_next(tmp_path: Path) -> None:
         assert list(run.iterdir()) == []
 
 
+def test_a_process_that_was_forked_from_the_holder_frees_nothing_when_it_ends(tmp_path: Path) -> None:
+    code = "import os, sys\nfrom pathlib import Path\nfrom torchkiln.runs import lock\n" \
+           "with lock.held(Path(sys.argv[1])):\n    child = os.fork()\n    if child:\n        os.waitpid(child, 0)\n" \
+           "        print(sorted(os.listdir(sys.argv[1])))"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"['{lock.NAME}']\n", done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_is_refused_within_the_process_too_and_looking_does_not_free_it(tmp_path: Path) -> None:
     with lock.held(tmp_path):
         lock.refuse_if_held(tmp_path)

@@ -53,7 +53,23 @@ def test_a_run_that_ended_needs_its_own_best_weights(run: RunDirectory) -> None:
     assert verify(run)["ok"] and "training is complete" in verify(run)["text"]
     spoil(run, "best-00000020")
     found = verify(run)
-    assert not found["ok"] and found["best"] is None and "no best weights are whole" in found["text"]
+    assert not found["complete"] and found["best"] is None and "no best weights are whole" in found["text"]
+    assert found["ok"] and found["resume_from"] == 20  # which seeks the best again
+    for step in (10, 20):
+        spoil(run, f"step-{step:08d}")
+    assert not verify(run)["ok"]
+
+
+def test_a_state_without_its_best_weights_is_the_second_choice(run: RunDirectory) -> None:
+    folder = run.path / "checkpoints"
+    checkpoints.write(folder, "step-00000030", fill, needs=["best-00000020"])
+    spoil(run, "best-00000020")
+    found = verify(run)
+    assert (found["resume_from"], found["best"]) == (20, 10)
+    assert "step-00000030  whole" in lines(found)[2] and "but step-00000030 needs best-00000020" in lines(found)[2]
+    for step in (10, 20):
+        spoil(run, f"step-{step:08d}")
+    assert verify(run)["resume_from"] == 30
 
 
 def test_a_run_before_its_first_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:

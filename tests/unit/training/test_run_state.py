@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkiln.errors import RunFailed
+from torchkiln.errors import RunError, RunFailed
 from torchkiln.runs import checkpoints
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.training import run_state, state_files
@@ -117,6 +117,33 @@ def test_going_back_cuts_tables_and_sweeps_what_is_later(io: RunStateIO) -> None
     assert back is not None and back[0].name == "step-00000002"
     assert (run.path / "metrics.csv").read_bytes() == before
     assert checkpoints.steps(folder, "best") == [2] and checkpoints.steps(folder, "step") == [2]
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_begun_anew_without_being_asked(io: RunStateIO) -> None:
+    save(io, 2)
+    (io.run.path / "checkpoints" / "step-00000002" / "weights.safetensors").unlink()
+    with pytest.raises(
+        RunError, match=r"weights\.safetensors is missing.* no other is whole; .* begin anew: torchkiln"
+    ):
+        run_state.go_back(io.run)
+
+
+def test_damage_is_said_in_the_run_and_lost_best_weights_end_the_promise(io: RunStateIO) -> None:
+    folder = io.run.path / "checkpoints"
+    io.best = (1, state_files.Copies({"w": torch.ones(1)}))
+    given = checkpoint(1.0, best_step=1)
+    given[OURS]["recorder"]["best"]["epoch"] = 0
+    io.save_checkpoint(given, folder / "step-00000002")
+    io.wait()
+    (folder / "best-00000001" / "weights.safetensors").write_bytes(b"damaged")
+    back = run_state.go_back(io.run)
+    assert back is not None and back[1]["recorder"]["best"] == {}
+    assert checkpoints.steps(folder, "best") == []
+    said = [(e["kind"], e["level"]) for e in io.run.events()]
+    assert said == [("resume", "warn")] * 2
+    assert "best-00000001/weights.safetensors" in io.run.events()[0]["text"]
+    (reason,) = io.run.read_json("environment.json")["not_bitwise"]
+    assert reason == "the best weights, of epoch 0, were damaged; the best are sought from step 2 on"
 
 
 def test_without_a_checkpoint_the_run_begins_anew(io: RunStateIO) -> None:
