@@ -213,7 +213,7 @@ def hugging_face(case: Case, folder: Path, killer: Killer) -> dict[str, Any]:
     model = Model()
     trainer = Killed(
         model, arguments, train_dataset=train, eval_dataset=val,
-        data_collator=lambda rows: {"x": torch.stack([r[0] for r in rows]), "labels": torch.stack([r[1] for r in rows])},
+        data_collator=lambda rows: dict(zip(("x", "labels"), map(torch.stack, zip(*rows, strict=True)), strict=True)),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=6)] if case.plateau else [],
     )  # fmt: skip
     there = (folder / "checkpoints").is_dir() and get_last_checkpoint(str(folder / "checkpoints"))
@@ -262,7 +262,12 @@ IMPORTS = {
     "lightning": ["lightning.pytorch"],
     "stateful": ["lightning.pytorch", "torchdata.stateful_dataloader"],
     "hugging_face": ["transformers.trainer", "transformers.trainer_callback", "accelerate"],
-    "ours": ["torchkiln.stages.from_parts", "torchkiln.stages.from_recipe", "torchkiln.report.page", "sklearn.ensemble"],
+    "ours": [
+        "torchkiln.stages.from_parts",
+        "torchkiln.stages.from_recipe",
+        "torchkiln.report.page",
+        "sklearn.ensemble",
+    ],
 }
 """What a system's life needs, imported once before any is forked."""
 
