@@ -158,8 +158,10 @@ def _why(raw: str | Path | bytes | None, name: str, error: BaseException) -> str
     """One sentence for what Pillow or the system said."""
     if isinstance(error, FileNotFoundError):
         return f"{name}: there is no such file"
-    if isinstance(error, IsADirectoryError | PermissionError):
+    if isinstance(error, OSError) and error.strerror:  # the system's word, not Pillow's
         return f"{name} cannot be read: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"{name} cannot be read: there is not memory enough to decode it"
     if isinstance(error, UnidentifiedImageError):
         size = len(raw) if isinstance(raw, bytes) else os.path.getsize(raw or "")
         what = "is empty (0 bytes)" if size == 0 else "is no picture that can be read, whatever its name says"

@@ -1,6 +1,8 @@
 """Which samples make the batch of a step: a function of (seed, epoch), known without drawing the ones before.
 
-One process or four see the same global batches; process r of w takes positions r, r + w, ... of each.
+One process or four see the same global batches. In training each takes its part of every batch; in
+evaluation process r of w takes batches r, r + w, ... whole, so that what a batch is made of, and with it the last
+bit of a prediction, does not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -38,16 +40,19 @@ class Shard:
 class TrainOrder(Sampler[BatchKey]):
     """Shuffled batches, one epoch at a time.
 
-    The last batch of an epoch may be shorter. Were it too short to give every process a sample, or a
-    single sample in all (which batch normalisation cannot take), it is joined to the batch before.
+    The last batch of an epoch may be shorter. Were it too short to give every process (or every shard) the two
+    samples that batch normalisation needs, it is joined to the batch before.
 
     Args:
         n: Samples of the split.
         batch_size: Samples a process and step.
         seed: The run's seed.
         accumulate: Batches whose gradients are summed to one step.
-        shard: This process.
+        shard: This process. It takes positions rank, rank + world, ... of each batch.
         lengths: Length of each sample, int64 of shape [n]: batches are made of samples of like length.
+        limit: Batches after which an epoch ends; None: when all samples were seen.
+        shards: Into how many parts each batch is cut, whatever the number of processes, a multiple of it: part v is
+            positions v, v + shards, ...; this process takes an equal share of the parts, one after the other.
     """
 
     def __init__(
@@ -59,15 +64,27 @@ class TrainOrder(Sampler[BatchKey]):
         accumulate: int = 1,
         shard: Shard = Shard(),
         lengths: Indices | None = None,
+        limit: int | None = None,
+        shards: int | None = None,
     ) -> None:
         self.n, self.seed, self.accumulate, self.shard, self.lengths = n, seed, accumulate, shard, lengths
         self.epoch = 0
         self._start = (0, 0)
         self._cached: tuple[int, list[Indices]] | None = None
-        self._bounds = _bounds(n, batch_size * shard.world, least=max(2, shard.world))
+        self.shards = shards
+        self._parts = shards or shard.world
+        first = shard.rank * self._parts // shard.world
+        self._mine = range(first, (shard.rank + 1) * self._parts // shard.world)
+        self._all_bounds = _bounds(n, batch_size * shard.world, least=2 * self._parts)
+        self._bounds = self._all_bounds[: None if limit is None else limit + 1]
 
     def __len__(self) -> int:
         return len(self._bounds) - 1
+
+    @property
+    def samples(self) -> int:
+        """Samples of one epoch, on all processes together."""
+        return self._bounds[-1]
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -81,7 +98,7 @@ class TrainOrder(Sampler[BatchKey]):
     def __iter__(self) -> Iterator[BatchKey]:
         epoch, (start_epoch, start) = self.epoch, self._start
         for batch in self.batches(epoch)[start if epoch == start_epoch else 0 :]:
-            yield BatchKey(epoch, batch[self.shard.rank :: self.shard.world])
+            yield BatchKey(epoch, np.concatenate([batch[part :: self._parts] for part in self._mine]))
 
     def batches(self, epoch: int) -> list[Indices]:
         """The global batches of an epoch, in order."""
@@ -93,6 +110,11 @@ class TrainOrder(Sampler[BatchKey]):
             self._cached = epoch, [order[a:b] for a, b in pairs]
         return self._cached[1]
 
+    def shard_sizes(self, batch: int) -> list[int]:
+        """Samples in each of this process's parts of a batch, in order; 0 where an epoch has fewer than parts."""
+        size = self._bounds[batch + 1] - self._bounds[batch]
+        return [(size - part + self._parts - 1) // self._parts for part in self._mine]
+
     def scale(self, batch: int) -> float:
         """What the mean loss of this process's part of a batch is multiplied with.
 
@@ -100,23 +122,22 @@ class TrainOrder(Sampler[BatchKey]):
         batches are: a short last batch, a last window of fewer batches (Lightning divides by the full
         window: its issue 19987), an uneven share for the processes.
         """
+        return self.accumulate * self.shard.world * sum(self.shard_sizes(batch)) / self.in_window(batch)
+
+    def in_window(self, batch: int) -> int:
+        """Samples of the step that a batch is part of, on all processes together."""
         first = batch - batch % self.accumulate
-        last = min(first + self.accumulate, len(self))
-        in_window = self._bounds[last] - self._bounds[first]
-        size = self._bounds[batch + 1] - self._bounds[batch]
-        rank, world = self.shard.rank, self.shard.world
-        mine = (size - rank + world - 1) // world
-        return self.accumulate * world * mine / in_window
+        return self._bounds[min(first + self.accumulate, len(self))] - self._bounds[first]
 
     def _by_length(self, order: Indices, epoch: int) -> Indices:
         """Sort runs of some batches by length, then shuffle the batches; the last one stays last."""
         assert self.lengths is not None
-        size = self._bounds[1]
+        size = self._all_bounds[1]
         run = size * BUCKET_BATCHES
         runs = [order[i : i + run] for i in range(0, len(order), run)]
         sorted_order = np.concatenate([r[np.argsort(self.lengths[r], kind="stable")] for r in runs])
         # Only batches of the full size change places, so that the bounds stay as they are.
-        whole = [sorted_order[i : i + size] for i in range(0, size * (len(self) - 1), size)]
+        whole = [sorted_order[i : i + size] for i in range(0, size * (len(self._all_bounds) - 2), size)]
         places = generator(self.seed, "buckets", epoch).permutation(len(whole))
         return np.concatenate([*(whole[i] for i in places), sorted_order[size * len(whole) :]])
 
@@ -126,22 +147,34 @@ class EvalOrder(Sampler[BatchKey]):
 
     Args:
         n: Samples of the split.
-        batch_size: Samples a process and step.
-        shard: This process; it sees samples rank, rank + world, ... and no padding.
+        batch_size: Samples a batch, on whichever process.
+        shard: This process; it sees whole batches, and none at all where there are fewer batches than processes.
         lengths: Length of each sample, int64 of shape [n].
+        least: Batches that are made at least, as far as there are samples: as many as there may be processes.
     """
 
-    def __init__(self, n: int, batch_size: int, *, shard: Shard = Shard(), lengths: Indices | None = None) -> None:
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        shard: Shard = Shard(),
+        lengths: Indices | None = None,
+        least: int = 1,
+    ) -> None:
         everything = np.arange(n, dtype=np.int64) if lengths is None else np.argsort(-lengths, kind="stable")
-        self._mine = everything[shard.rank :: shard.world]
-        self._batch_size = batch_size
+        least = min(n, max(least, shard.world))
+        if -(-n // batch_size) < least:
+            batches = np.array_split(everything, least)
+        else:
+            batches = [everything[i : i + batch_size] for i in range(0, n, batch_size)]
+        self._mine = batches[shard.rank :: shard.world]
 
     def __len__(self) -> int:
-        return -(-len(self._mine) // self._batch_size)
+        return len(self._mine)
 
     def __iter__(self) -> Iterator[BatchKey]:
-        for i in range(0, len(self._mine), self._batch_size):
-            yield BatchKey(0, self._mine[i : i + self._batch_size])
+        return iter([BatchKey(0, batch) for batch in self._mine])
 
 
 def _bounds(n: int, batch: int, least: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset, default_collate
 
+from torchkiln.data.replayed import Replayed, seed_globals
 from torchkiln.data.source import SPLITS, Finding
 from torchkiln.data.store import Batch, DatasetStore, Indices
 from torchkiln.errors import DataError
@@ -43,12 +43,12 @@ class OwnSplit:
 
     Args:
         store: Its samples by index; None where they can only be had through `loader`.
-        loader: The person's own loader, used as it is; None where the store serves.
+        loader: The person's own loader, used as it is but for its seeds; None where the store serves.
         batch_size: As the person's loader had it.
     """
 
     store: OwnStore | None = None
-    loader: DataLoader[Any] | None = None
+    loader: Replayed | None = None
     batch_size: int | None = None
 
 
@@ -68,10 +68,7 @@ class SampleSeed:
     purpose: str
 
     def __call__(self, epoch: int, index: int) -> None:
-        value = key(self.seed, self.purpose, epoch, index)
-        torch.default_generator.manual_seed(value)
-        np.random.seed(value & 0xFFFFFFFF)  # noqa: NPY002  # a person's code may draw from it
-        random.seed(value)
+        seed_globals(key(self.seed, self.purpose, epoch, index))
 
 
 def read(data: Any, seed: int) -> OwnData:
@@ -151,7 +148,9 @@ def _split(part: Any, name: str, seed: int) -> tuple[OwnSplit, list[Finding]]:
     if isinstance(part, DataLoader):
         return _from_loader(part, name, seed)
     if isinstance(part, IterableDataset):
-        return _as_it_is(DataLoader(part, batch_size=None), name, "an iterable dataset has no order to go back to")
+        return _as_it_is(
+            DataLoader(part, batch_size=None), name, seed, "an iterable dataset has no order to go back to"
+        )
     if not hasattr(part, "__getitem__") or not hasattr(part, "__len__"):
         raise DataError(f"data: the {name} part is a {type(part).__name__}; give a dataset with __len__ and "
                         "__getitem__, or a DataLoader")  # fmt: skip
@@ -162,20 +161,22 @@ def _split(part: Any, name: str, seed: int) -> tuple[OwnSplit, list[Finding]]:
 
 def _from_loader(loader: DataLoader[Any], name: str, seed: int) -> tuple[OwnSplit, list[Finding]]:
     if isinstance(loader.dataset, IterableDataset):
-        return _as_it_is(loader, name, "an iterable dataset has no order to go back to")
+        return _as_it_is(loader, name, seed, "an iterable dataset has no order to go back to")
     usual = isinstance(loader.sampler, RandomSampler | SequentialSampler) and loader.batch_size is not None
     if not usual and name == "train":
         sampler = type(loader.batch_sampler if loader.batch_size is None else loader.sampler).__name__
-        return _as_it_is(loader, name, f"its sampler ({sampler}) is the person's own and is kept")
+        return _as_it_is(loader, name, seed, f"its sampler ({sampler}) is the person's own and is kept")
     collate: Any = loader.collate_fn if loader.batch_size is not None else _default_collate
     store = OwnStore(loader.dataset, collate, SampleSeed(seed, name))
     return OwnSplit(store, batch_size=loader.batch_size), []
 
 
-def _as_it_is(loader: DataLoader[Any], name: str, why: str) -> tuple[OwnSplit, list[Finding]]:
-    word = Finding("own_order", "warn", f"the {name} loader is used as it is, since {why}: a resumed run begins the "
-                   "epoch anew and is not bitwise the same")  # fmt: skip
-    return OwnSplit(loader=loader, batch_size=loader.batch_size), [word]
+def _as_it_is(loader: DataLoader[Any], name: str, seed: int, why: str) -> tuple[OwnSplit, list[Finding]]:
+    text = (f"the {name} loader is used as it is, since {why}: a resumed run reads the first batches of its epoch "
+            "again, and is bitwise the same as long as the data gives the same samples in the same order for the "
+            "same random numbers")  # fmt: skip
+    split = OwnSplit(loader=Replayed(loader, seed, name), batch_size=loader.batch_size)
+    return split, [Finding("own_order", "warn", text)]
 
 
 def _default_collate(samples: Sequence[Any]) -> Any:

@@ -173,7 +173,11 @@ def _classes(folder: Path, split: str | None, base: Path) -> tuple[list[Picture]
 
 
 def _walk(folder: Path) -> list[str]:
-    """Files below `folder`, through links but never round in a circle; hidden ones are passed by."""
+    """Files below `folder`, through links but never round in a circle; hidden ones are passed by.
+
+    Sorted folder by folder: the order in which a file system lists them must not decide which of two links to the
+    same folder is followed, nor which file a word names.
+    """
     found: list[str] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -182,8 +186,8 @@ def _walk(folder: Path) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [f for f in folders if not f.startswith((".", "__"))]
-        found += [os.path.join(place, n) for n in names if not n.startswith(".") and n != "Thumbs.db"]
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
+        found += [os.path.join(place, n) for n in sorted(names) if not n.startswith(".") and n != "Thumbs.db"]
     return found
 
 

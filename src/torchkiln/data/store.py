@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,10 +13,32 @@ import polars as pl
 import torch
 
 from torchkiln.codec.base import Array, Arrays, InputCodec, Ragged
+from torchkiln.errors import DataError
 
 Indices = npt.NDArray[np.int64]
 Batch = dict[str, Any]
 """Inputs by name, each a tensor [batch, ...]; `target` [batch]; `index` int64 [batch]."""
+
+
+NOT_THE_SAMPLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of the system that meet whichever sample is next."""
+
+
+class Unreadable(DataError):
+    """Samples of a batch that cannot be read, though the data was checked before.
+
+    Args:
+        text: What is wrong with the first of them. Loaders make an error of a worker anew, from a text with the
+            worker's traceback around it; that is taken off again, and stays as a note.
+        indices: Which they are.
+    """
+
+    def __init__(self, text: str, indices: Sequence[int] = ()) -> None:
+        self.indices = list(indices)
+        if "\nOriginal Traceback" in text:
+            self.add_note(text)
+            text = text.rstrip().rpartition(f"{Unreadable.__qualname__}: ")[2]
+        super().__init__(" ".join(text.split()))
 
 
 class Store(ABC):
@@ -26,13 +49,23 @@ class Store(ABC):
 
     start_method: ClassVar[str | None] = None
     """How worker processes that hold the store must be started; None: as the platform does."""
+    left_out: frozenset[tuple[int, int]] = frozenset()
+    """(epoch, index) of samples that a training loader passes by without reading them."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def take(self, indices: Indices, epoch: int) -> Any:
-        """The batch of these samples; `epoch` matters only where reading itself is random."""
+        """The batch of these samples; `epoch` matters only where reading itself is random.
+
+        Raises:
+            Unreadable: Some of them cannot be read; it names them all.
+        """
+
+    def leave_out(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Pass by these (epoch, index) too; workers that run already do not learn of it."""
+        self.left_out = self.left_out | frozenset(pairs)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64] | None:
@@ -82,9 +115,24 @@ class StreamStore(Store):
         return len(self.frame)
 
     def take(self, indices: Indices, epoch: int) -> Batch:
-        encoded = self.codec.encode(self.frame[indices])
+        try:
+            encoded = self.codec.encode(self.frame[indices])
+        except Exception as error:
+            if which := self._which(indices):
+                raise which from error
+            raise
         everything = np.arange(len(indices))
         return _batch({name: _rows(a, everything) for name, a in encoded.items()}, self.target, indices)
+
+    def _which(self, indices: Indices) -> Unreadable | None:
+        """The rows that cannot be encoded, found by reading each alone."""
+        found: dict[int, Exception] = {}
+        for index in indices.tolist():
+            try:
+                self.codec.encode(self.frame[[index]])
+            except Exception as error:  # whatever a codec makes of a damaged file
+                found[index] = error
+        return _unreadable(found, {i: str(e) for i, e in found.items()}, len(indices))
 
 
 class DatasetStore(Store):
@@ -109,10 +157,34 @@ class DatasetStore(Store):
 
     def take(self, indices: Indices, epoch: int) -> Any:
         samples = []
+        failed: dict[int, Exception] = {}
         for index in indices.tolist():
             self.seed_sample(epoch, index)
-            samples.append(self.dataset[index])
+            try:
+                samples.append(self.dataset[index])
+            except Exception as error:  # a person's code may raise anything
+                failed[index] = error
+        texts = {i: f"sample {i} cannot be read: {type(e).__name__}: {e}" for i, e in failed.items()}
+        if which := _unreadable(failed, texts, len(indices)):
+            raise which from failed[which.indices[0]]
         return self.collate(samples)
+
+
+def _unreadable(failed: Mapping[int, Exception], texts: Mapping[int, str], among: int) -> Unreadable | None:
+    """One error for all samples of a batch that failed; what is not their fault is raised as it is."""
+    for error in failed.values():
+        if _is_of_the_system(error):
+            raise error
+    if not failed:
+        return None
+    more = f" ({len(failed) - 1} more of the {among} samples of its batch fail too)" if len(failed) > 1 else ""
+    return Unreadable(next(iter(texts.values())) + more, list(failed))
+
+
+def _is_of_the_system(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in NOT_THE_SAMPLE):
+        return True
+    return error.__cause__ is not None and _is_of_the_system(error.__cause__)
 
 
 def _rows(array: Array | Ragged, indices: Indices) -> Array:

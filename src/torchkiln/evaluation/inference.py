@@ -13,6 +13,7 @@ from torch import nn
 
 from torchkiln.data.store import Indices, Store
 from torchkiln.errors import ModelError
+from torchkiln.models.memory import out_of_memory, release_memory
 from torchkiln.tasks._base import Task
 
 Predictions = npt.NDArray[np.float32]
@@ -39,17 +40,30 @@ def run(task: Task, net: nn.Module, store: Store, batch_size: int, device: torch
     out: Predictions | None = None
     with _evaluating(net), torch.inference_mode(), torch.autocast(device.type, enabled=False):
         for indices in _batches(store, batch_size):
-            batch = to_device(store.take(indices, 0), device)
-            prediction = task.predict(task.forward(net, batch)).float().cpu().numpy()
-            if len(prediction) != len(indices):
-                raise ModelError(
-                    f"the net gave {len(prediction)} predictions for a batch of {len(indices)} samples; "
-                    "its first dimension must be the batch"
-                )
+            prediction = _predicted(task, net, store, indices, device)
             if out is None:
                 out = np.empty((len(store), *prediction.shape[1:]), np.float32)
             out[indices] = prediction
     return np.zeros(0, np.float32) if out is None else out
+
+
+def _predicted(task: Task, net: nn.Module, store: Store, indices: Indices, device: torch.device) -> Predictions:
+    """One batch; in halves where the whole does not fit into memory."""
+    try:
+        batch = to_device(store.take(indices, 0), device)
+        prediction: Predictions = task.predict(task.forward(net, batch)).float().cpu().numpy()
+    except Exception as error:
+        if not out_of_memory(error) or len(indices) == 1:
+            raise
+    else:
+        if len(prediction) != len(indices):
+            raise ModelError(
+                f"the net gave {len(prediction)} predictions for a batch of {len(indices)} samples; "
+                "its first dimension must be the batch"
+            )
+        return prediction
+    release_memory()
+    return np.concatenate([_predicted(task, net, store, half, device) for half in np.array_split(indices, 2)])
 
 
 def to_device(value: Any, device: torch.device) -> Any:

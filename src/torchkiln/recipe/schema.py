@@ -239,6 +239,12 @@ class Recipe(Section):
             raise ValueError(f"unknown task {value!r}{did_you_mean(value, task_names())}")
         return value
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        if self.train.exact == "elastic" and "skip" in (self.data.unreadable, self.train.not_finite):
+            raise ValueError("train.exact: elastic has shards of a fixed size; nothing can be skipped with it")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, values: Any) -> Any:

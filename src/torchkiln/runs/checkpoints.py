@@ -43,10 +43,11 @@ def write(folder: Path, name: str, fill: Callable[[Path], None]) -> Path:
     return final
 
 
-def keep_newest(folder: Path, prefix: str, count: int) -> None:
-    """Delete all but the newest `count` checkpoints called `prefix-STEP`."""
+def keep_newest(folder: Path, prefix: str, count: int, spare: Callable[[int], bool] = lambda step: False) -> None:
+    """Delete all but the newest `count` checkpoints called `prefix-STEP`, and those of steps to `spare`."""
     for old in steps(folder, prefix)[:-count]:
-        shutil.rmtree(folder / f"{prefix}-{old:08d}", ignore_errors=True)
+        if not spare(old):
+            shutil.rmtree(folder / f"{prefix}-{old:08d}", ignore_errors=True)
 
 
 def steps(folder: Path, prefix: str) -> list[int]:

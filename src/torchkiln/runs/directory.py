@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from torchkiln.errors import RunError
 from torchkiln.registry import did_you_mean
 
-RECIPE = "recipe.yaml"
+RECIPE, DECISIONS = "recipe.yaml", "decisions.jsonl"
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """What the system answers where nothing more can be written."""
 CHILD, CHILD_RESUMES = "TORCHKILN_RUN", "TORCHKILN_RESUMES"
@@ -154,6 +154,15 @@ class RunDirectory:
             append_line(file, _csv_line(list(row)))
         append_line(file, _csv_line([_cell(v) for v in row.values()]))
 
+    def write_rows(self, table: str, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+        """Write a table anew, atomically; cells that a row lacks stay empty.
+
+        Args:
+            rows: As `rows` gives them.
+        """
+        lines = [_csv_line(list(columns)), *(_csv_line([row.get(c, "") for c in columns]) for row in rows)]
+        self.write_text(f"{table}.csv", "\n".join(lines) + "\n")
+
     def sizes(self) -> dict[str, int]:
         """Lengths in bytes of the files that only grow, by name."""
         return {p.name: p.stat().st_size for p in sorted(self.path.iterdir()) if _grows(p)}
@@ -220,7 +229,7 @@ def _clear(path: Path) -> None:
 
 
 def _grows(file: Path) -> bool:
-    return file.suffix in (".csv", ".jsonl")
+    return file.suffix in (".csv", ".jsonl") and file.name != DECISIONS
 
 
 def _cell(value: Any) -> str:

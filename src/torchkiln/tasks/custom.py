@@ -15,13 +15,15 @@ from torchkiln.codec.target import Labels, Number
 from torchkiln.data.own import TARGET_NAMES
 from torchkiln.data.source import Finding, Kind, Source
 from torchkiln.data.store import Batch
-from torchkiln.errors import RecipeError
+from torchkiln.errors import DataError, RecipeError
 from torchkiln.models import losses, own
 from torchkiln.recipe.schema import Recipe
 from torchkiln.tasks import _metrics
 from torchkiln.tasks._base import Array, Metric, Task, first_batch, softmax
 
 EMBEDDING_LOSSES = ("triplet_margin", "cosine_embedding")
+IGNORED = -100
+"""The class that PyTorch's losses pass by."""
 
 
 class Custom(Task):
@@ -72,11 +74,15 @@ class Custom(Task):
 
         Raises:
             ModelError: The net does not take the batch, or the loss not its output.
+            DataError: A target is no number, or a class that the net has no output for.
         """
         output = first_batch(self, net, self.criterion(np.empty(0)), batch)
         if self.loss_name in EMBEDDING_LOSSES or not train_targets or not isinstance(output, Tensor):
             return
-        self._tell_kind(output, torch.cat([t.flatten(1) if t.ndim > 1 else t for t in train_targets]))
+        targets = torch.cat([t.flatten(1) if t.ndim > 1 else t for t in train_targets])
+        self._tell_kind(output, targets)
+        if self.own_loss is None and not self.recipe.loss.class_path:  # a loss of the person's own may allow for them
+            _refuse_wrong(targets, output.shape[1] if self.kind == "classes" else None)
 
     def _tell_kind(self, output: Tensor, target: Tensor) -> None:
         whole = not target.is_floating_point()
@@ -135,6 +141,18 @@ class Custom(Task):
         if isinstance(self.target, Labels):
             return [_of_whole_targets(m) for m in _metrics.classification(self.target.classes)]
         return _metrics.regression()
+
+
+def _refuse_wrong(targets: Tensor, classes: int | None) -> None:
+    if targets.is_floating_point() and not bool(targets.isfinite().all()):
+        wrong = targets[~targets.isfinite()].flatten()[0].item()
+        raise DataError(f"data: a training target is {wrong}; leave such samples out of the data set")
+    if classes is None:
+        return
+    beyond = targets[((targets < 0) | (targets >= classes)) & (targets != IGNORED)]
+    if len(beyond):
+        raise DataError(f"data: a training target is {int(beyond[0])}, but the net has {classes} outputs, "
+                        f"for the classes 0 to {classes - 1}")  # fmt: skip
 
 
 DEFAULTS: dict[str, Any] = {

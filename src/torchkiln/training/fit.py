@@ -13,24 +13,33 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from torchkiln.data.order import TrainOrder
+from torchkiln.data.replayed import Replayed
+from torchkiln.data.workers import restart
 from torchkiln.errors import RunError
 from torchkiln.recipe.schema import Recipe
 from torchkiln.recipe.training import Train, seconds
 from torchkiln.runs import checkpoints
+from torchkiln.runs.decisions import Decisions
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
-from torchkiln.training import safe_point, state_files
-from torchkiln.training.averaging import WeightAverage
+from torchkiln.training import state_files
+from torchkiln.training.averaging import average_of
+from torchkiln.training.finite import FiniteWatch
 from torchkiln.training.module import KilnModule
-from torchkiln.training.optimization import curve
-from torchkiln.training.recorder import BEST, Recorder
+from torchkiln.training.processes import ElasticStrategy
+from torchkiln.training.recorder import Recorder, last_step
+from torchkiln.training.recovery import At, Recovery
+from torchkiln.training.run_state import BEST, RunStateIO, go_back
+from torchkiln.training.safe_point import SafePoint, Saving
+from torchkiln.training.schedule import write_schedule
+from torchkiln.training.signals import Stopped
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
-CURVE_POINTS = 400
 
 
 @dataclass
@@ -41,7 +50,7 @@ class Job:
         module: Ours, or the person's own LightningModule.
         train: Training batches.
         val: Validation batches, or None.
-        order: The order behind `train`; None where it is not ours.
+        order: The order behind `train`, which a resume sets to its place.
         samples: Training samples an epoch.
         monitor: The metric that says which epoch is best; None: the last is.
         higher_is_better: Its direction.
@@ -49,8 +58,8 @@ class Job:
 
     module: L.LightningModule
     train: Any
-    val: DataLoader[Any] | list[Any] | None
-    order: TrainOrder | None
+    val: DataLoader[Any] | Replayed | None
+    order: TrainOrder | Replayed | None
     samples: int
     monitor: str | None
     higher_is_better: bool
@@ -63,6 +72,9 @@ class Job:
 
 def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume: bool = False) -> dict[str, Any]:
     """Train, and leave the best weights in `job.net`.
+
+    A life that ends from what can be helped, such as a lack of memory, is followed by another in this process,
+    from the newest checkpoint.
 
     Args:
         job: What to train.
@@ -77,32 +89,111 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
     Raises:
         RunFailed: Training stopped before its end; the run can be resumed.
     """
-    state_folder, state = _resume_state(run) if resume else (None, None)
-    average = WeightAverage(job.net, recipe.train.ema) if recipe.train.ema else None
-    weights = average.weights if average else job.net.state_dict
-    writes = _is_first_process()
-    recorder = Recorder(run, progress, weights, monitor=job.monitor, higher_is_better=job.higher_is_better,
-                        samples=job.samples, writes=writes)  # fmt: skip
-    if state is not None:
-        recorder.restore(state["recorder"])
-    every = recipe.train.checkpoint_every
-    point = safe_point.SafePoint(
-        run, recorder, order=job.order, seed=recipe.seed, every=None if every == "auto" else every,
-        budget=seconds(recipe.train.max_time) if recipe.train.max_time else None,
-        only_between_epochs=not isinstance(job.module, KilnModule), resume=state,
+    decisions = Decisions(run.path, writes=_is_first_process())
+    recovery = Recovery(
+        decisions, batch_size=recipe.train.batch_size or 1, skip=recipe.train.not_finite == "skip",
+        loaders=[x for x in (job.train, job.val) if x is not None],
+        can_split=isinstance(job.module, KilnModule) and recipe.train.exact == "same",
     )  # fmt: skip
-    with quiet():
-        trainer = build_trainer(recipe, [point, *([average] if average else []), *_stopping(job, recipe), recorder])
-        _write_schedule(job, recipe, run)
-        trainer.fit(job.module, job.train, job.val, ckpt_path=str(state_folder) if state_folder else None)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        _finish(trainer, point, recorder, run)
+    said: list[str] = []
+    while True:
+        life = Life(job, recipe, run, progress, decisions, closely=recovery.closely)
+        try:
+            best = life.run_through(resume, said)
+            break
+        except Exception as error:
+            if recipe.train.devices > 1 or isinstance(error, Stopped):
+                raise
+            said.append(recovery.recover(error, life.at))
+            progress.message(said[-1], "warn")
+        resume = True
     load_best(job.net, run)
-    return recorder.best
+    return best
 
 
-def build_trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
+class Life:
+    """One go at a fit: from its start or a checkpoint to its end, or to what ends it early.
+
+    Args:
+        job, recipe, run, progress: As for `fit`.
+        decisions: Of the run so far.
+        closely: Look at every batch and gradient for one that is not finite.
+    """
+
+    def __init__(
+        self, job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, decisions: Decisions, *, closely: bool
+    ) -> None:
+        self.job, self.recipe, self.run, self.progress, self.decisions = job, recipe, run, progress, decisions
+        self.watch = FiniteWatch(closely)
+        self.io = RunStateIO(run, recipe.train.keep_every)
+        self.average = average_of(job.net, recipe.train)
+        self.recorder = Recorder(
+            run, progress, self.average.weights if self.average else job.net.state_dict, monitor=job.monitor,
+            higher_is_better=job.higher_is_better, samples=job.samples, writes=decisions.writes,
+        )  # fmt: skip
+        self.point: SafePoint | None = None
+
+    @property
+    def at(self) -> At:
+        """The last step that began."""
+        return self.point.at if self.point else At()
+
+    def run_through(self, resume: bool, said: list[str]) -> dict[str, Any]:
+        """Train to the end; gives the best validation.
+
+        Args:
+            resume: Begin at the newest checkpoint.
+            said: What ended the lives before in this process, for the events, which a checkpoint cuts back.
+        """
+        reached = last_step(self.run)
+        back = go_back(self.run) if resume else None
+        for text in said:
+            self.run.event("recovery", text, "warn")
+        if back is not None:
+            self.recorder.restore(back[1]["recorder"])
+            self.progress.message(_going_on(back[1], reached, self.job))
+        self.point = self._safe_point(back[1] if back else None)
+        if isinstance(self.job.module, KilnModule):
+            self.job.module.decisions = self.decisions
+            if left_out := self.decisions.skipped_samples():
+                self.job.train.dataset.store.leave_out(left_out)
+                restart(self.job.train)  # workers know the store as it was when they began
+        trainer = build_trainer(self.recipe, self._callbacks(self.point), self.io)
+        with quiet():
+            write_schedule(self.job.module, self.job.order, self.recipe, self.run)
+            try:
+                trainer.fit(self.job.module, self.job.train, self.job.val, ckpt_path=str(back[0]) if back else None)
+                if trainer.interrupted:
+                    raise KeyboardInterrupt
+                self._finish(trainer, self.point)
+            finally:
+                self.io.finish()
+        return self.recorder.best
+
+    def _safe_point(self, state: dict[str, Any] | None) -> SafePoint:
+        train = self.recipe.train
+        saving = Saving(
+            every=None if train.checkpoint_every == "auto" else train.checkpoint_every,
+            budget=seconds(train.max_time) if train.max_time else None, before=self.watch.before_save,
+        )  # fmt: skip
+        return SafePoint(self.run, self.recorder, self.io, self.decisions, order=self.job.order,
+                         seed=self.recipe.seed, saving=saving, resume=state)  # fmt: skip
+
+    def _callbacks(self, point: SafePoint) -> list[L.Callback]:
+        average = [self.average] if self.average else []
+        return [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+
+    def _finish(self, trainer: L.Trainer, point: SafePoint) -> None:
+        """Save the end as a checkpoint, so that model, optimizer and schedulers can be had from it."""
+        point.save(trainer, 0)
+        self.io.wait()
+        if trainer.should_stop and self.decisions.stop_at() is None and self.recorder.writes:
+            best = self.recorder.best
+            text = f"early stopping: {best.get('metric')} was best in epoch {best.get('epoch')}"
+            self.run.event("decision", text, step=trainer.global_step, epoch=trainer.current_epoch)
+
+
+def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | None = None) -> L.Trainer:
     """Lightning's Trainer with the defaults that are wrong for us turned off.
 
     No sampler is replaced in silence, nothing is logged or checkpointed by step but by us, no validation
@@ -113,11 +204,16 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
     strategy: Any = "auto"
     if train.devices > 1:
         strategy = "ddp_find_unused_parameters_true" if recipe.model.freeze else "ddp"
+        strategy = ElasticStrategy() if train.exact == "elastic" else strategy
+    plugins: list[Any] = [io] if io else []
+    half = train.precision == "16" and train.device == "cpu"
+    if half:  # Lightning takes bf16 instead without a word
+        plugins.append(MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")))
     return L.Trainer(
         accelerator={"cuda": "gpu"}.get(train.device, train.device),
         devices=train.devices,
         strategy=strategy,
-        precision=PRECISION[train.precision],  # type: ignore[arg-type]
+        precision=None if half else PRECISION[train.precision],  # type: ignore[arg-type]
         max_epochs=train.epochs or -1,
         max_steps=train.steps or -1,
         min_epochs=train.early_stopping.min_epochs if train.early_stopping else None,
@@ -131,7 +227,7 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         callbacks=callbacks,
-        plugins=[safe_point.RunStateIO()],
+        plugins=plugins,
         logger=False,
         enable_checkpointing=True,
         enable_progress_bar=False,
@@ -197,21 +293,6 @@ def load_weights(net: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> 
         raise RunError(f"{where} holds the weights of another model: {first}") from error
 
 
-def _resume_state(run: RunDirectory) -> tuple[Path | None, dict[str, Any] | None]:
-    """The newest whole checkpoint; files that only grow are cut back to what they were then."""
-    folder = run.path / "checkpoints"
-    newest = checkpoints.newest(folder, safe_point.PREFIX)
-    if newest is None:
-        checkpoints.sweep(folder, BEST, after=-1)
-        run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
-        return None, None
-    state: dict[str, Any] = state_files.load(newest, "state")["torchkiln"]
-    run.truncate(state["sizes"])
-    checkpoints.sweep(folder, safe_point.PREFIX, after=int(newest.name.rpartition("-")[2]))
-    checkpoints.sweep(folder, BEST, after=state["recorder"]["best"].get("step", -1))
-    return newest, state
-
-
 def _stopping(job: Job, recipe: Recipe) -> list[L.Callback]:
     stopping = recipe.train.early_stopping
     if stopping is None or job.monitor is None or job.val is None:
@@ -222,40 +303,12 @@ def _stopping(job: Job, recipe: Recipe) -> list[L.Callback]:
     ]  # fmt: skip
 
 
-def _finish(trainer: L.Trainer, point: safe_point.SafePoint, recorder: Recorder, run: RunDirectory) -> None:
-    """Save the end as a checkpoint, so that model, optimizer and schedulers can be had from it."""
-    point.save(trainer, 0)
-    if trainer.should_stop and point.decisions.stop_at is None and recorder.writes:
-        best = recorder.best
-        run.event("decision", f"early stopping: {best.get('metric')} was best in epoch {best.get('epoch')}",
-                  step=trainer.global_step, epoch=trainer.current_epoch)  # fmt: skip
-
-
-def _write_schedule(job: Job, recipe: Recipe, run: RunDirectory) -> None:
-    """The learning rate as planned, where it is a function of the step alone."""
-    scheduler = recipe.scheduler
-    planned = scheduler.name in (None, "auto", "cosine", "linear", "one_cycle", "constant")
-    if not planned or scheduler.class_path or (run.path / "schedule.csv").exists():
-        return
-    if not isinstance(job.module, KilnModule) or job.order is None:
-        return
-    steps = planned_steps(recipe, len(job.order))
-    at = curve(scheduler, steps)
-    rates = [float(group["lr"]) for group in job.module.make_optimizer().param_groups]
-    names = ["lr" if i == 0 else f"lr_{i}" for i in range(len(rates))]
-    every = max(1, -(-steps // CURVE_POINTS))
-    rows = [",".join([str(s), *(repr(lr * at(s)) for lr in rates)]) for s in range(0, steps, every)]
-    run.write_text("schedule.csv", "\n".join([",".join(["step", *names]), *rows]) + "\n")
-
-
-def planned_steps(recipe: Recipe, batches: int) -> int:
-    """Optimizer steps of the whole run, if nothing ends it early.
-
-    Args:
-        batches: Of one epoch.
-    """
-    by_epochs = -(-batches // recipe.train.accumulate) * (recipe.train.epochs or 10**9)
-    return min(by_epochs, recipe.train.steps or by_epochs)
+def _going_on(state: dict[str, Any], reached: int, job: Job) -> str:
+    """Where a resume begins, and what of the life before it does again."""
+    place, step = state["lightning"], state["step"]
+    batches = f" of {len(job.order)}" if isinstance(job.order, TrainOrder) else ""
+    text = f"going on from step {step} (epoch {place['epoch']}, batch {place['batch']}{batches})"
+    return f"{text}; steps {step + 1} to {reached} are done again" if reached > step else text
 
 
 def _is_first_process() -> bool:

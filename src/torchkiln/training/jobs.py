@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader
 from torchkiln.data.loader import loader
 from torchkiln.data.order import EvalOrder, Shard, TrainOrder
 from torchkiln.data.own import OwnData, OwnSplit
+from torchkiln.data.replayed import Replayed
 from torchkiln.data.store import Store
 from torchkiln.errors import RecipeError
 from torchkiln.models import adapt
 from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import did_you_mean
 from torchkiln.tasks._base import Task
+from torchkiln.training.elastic import Shards
 from torchkiln.training.fit import Job
 from torchkiln.training.module import KilnModule
 from torchkiln.training.plan import prepared_net
@@ -67,24 +69,28 @@ def task_job(
     """
     monitor, higher = monitored(recipe, task)
     size = recipe.train.batch_size or 32
-    part = shard(recipe)
-    order = TrainOrder(len(train), size, seed=recipe.seed, accumulate=recipe.train.accumulate, shard=part,
-                       lengths=train.lengths)  # fmt: skip
-    workers = recipe.data.workers if isinstance(recipe.data.workers, int) else 0
-    pin = recipe.train.device == "cuda"
-    train_loader = loader(train, order, transform=task.transform(), workers=workers, pin=pin)
+    order = _train_order(len(train), size, recipe, train.lengths)
+    train_loader = _loader(train, order, recipe, task.transform())
     val_loader: DataLoader[Any] | None = None
     if val is not None:
-        val_order = EvalOrder(len(val), 2 * size, shard=part, lengths=val.lengths)
-        val_loader = loader(val, val_order, workers=workers, pin=pin)
+        # with exact: elastic the size is the same on any number of processes, as the bits depend on it
+        each = 2 * size * recipe.train.devices // recipe.train.shards if order.shards else 2 * size
+        val_order = EvalOrder(len(val), max(each, 1), shard=shard(recipe), lengths=val.lengths)
+        val_loader = _loader(val, val_order, recipe)
     net = compiled(prepared_net(net, recipe.train.channels_last is True), recipe)
     module = KilnModule(task, net, criterion, recipe, monitor or "val_loss", higher, make_optimizer)
-    return Job(module, train_loader, val_loader, order, len(train), monitor if val is not None else None, higher)
+    if order.shards:
+        module.shards = Shards(order, recipe.seed, order.shards)
+    monitor = monitor if val is not None else None
+    return Job(module, train_loader, val_loader, order, order.samples, monitor, higher)
 
 
 def module_job(module: nn.Module, data: OwnData, recipe: Recipe) -> Job:
     """The job of a person's LightningModule, which has its own steps, losses and optimizers."""
     assert isinstance(module, L.LightningModule)
+    if recipe.train.exact == "elastic":
+        raise RecipeError("train.exact: elastic cuts batches into shards, and the steps of a LightningModule cannot be "
+                          "cut; give a plain net, or take train.exact=same")  # fmt: skip
     train, val = data.splits["train"], data.splits.get("val")
     order, train_loader, samples = _own_train(train, recipe)
     val_loader = None if val is None else eval_loader(val, recipe)
@@ -93,7 +99,7 @@ def module_job(module: nn.Module, data: OwnData, recipe: Recipe) -> Job:
     return Job(module, train_loader, val_loader, order, samples, monitor, higher)
 
 
-def eval_loader(split: OwnSplit, recipe: Recipe) -> DataLoader[Any]:
+def eval_loader(split: OwnSplit, recipe: Recipe) -> DataLoader[Any] | Replayed:
     """The person's batches of one split, in order, each sample once."""
     if split.store is None:
         assert split.loader is not None
@@ -137,7 +143,7 @@ class _Plain(Store):
         return self.store.take(indices, epoch)["batch"]
 
 
-def _own_train(train: OwnSplit, recipe: Recipe) -> tuple[TrainOrder | None, Any, int]:
+def _own_train(train: OwnSplit, recipe: Recipe) -> tuple[TrainOrder | Replayed | None, Any, int]:
     """Order, loader and number of samples an epoch."""
     if train.store is None:
         assert train.loader is not None
@@ -145,9 +151,27 @@ def _own_train(train: OwnSplit, recipe: Recipe) -> tuple[TrainOrder | None, Any,
             samples = len(train.loader) * (train.batch_size or 1)
         except TypeError:
             samples = 0
-        return None, train.loader, samples
+        return train.loader, train.loader, samples
     size = train.batch_size or recipe.train.batch_size or 32
-    order = TrainOrder(len(train.store), size, seed=recipe.seed, accumulate=recipe.train.accumulate,
-                       shard=shard(recipe))  # fmt: skip
-    workers = recipe.data.workers if isinstance(recipe.data.workers, int) else 0
-    return order, loader(_Plain(train.store), order, workers=workers), len(train.store)
+    order = _train_order(len(train.store), size, recipe)
+    return order, _loader(_Plain(train.store), order, recipe), order.samples
+
+
+def _train_order(n: int, size: int, recipe: Recipe, lengths: Any = None) -> TrainOrder:
+    shards = recipe.train.shards if recipe.train.exact == "elastic" else None
+    if shards and n < shards:
+        raise RecipeError(f"train.shards is {shards}, but there are only {n} training samples")
+    return TrainOrder(n, size, seed=recipe.seed, accumulate=recipe.train.accumulate, shard=shard(recipe),
+                      lengths=lengths, limit=recipe.train.limit_batches, shards=shards)  # fmt: skip
+
+
+def _loader(
+    store: Store, order: TrainOrder | EvalOrder, recipe: Recipe, transform: Callable[..., Any] | None = None
+) -> DataLoader[Any]:
+    """A loader as the recipe sets it; only training may go on without samples that cannot be read."""
+    skips = isinstance(order, TrainOrder)
+    return loader(
+        store, order, transform=transform, workers=recipe.data.workers if isinstance(recipe.data.workers, int) else 0,
+        pin=recipe.train.device == "cuda", timeout=recipe.data.worker_timeout,
+        unreadable=recipe.data.unreadable if skips else "stop",
+    )  # fmt: skip

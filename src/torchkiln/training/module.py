@@ -11,10 +11,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from torchkiln.data.loader import SKIPPED
 from torchkiln.models import adapt
 from torchkiln.recipe.schema import Recipe
+from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.tasks._base import Task, scores
+from torchkiln.training import parts
+from torchkiln.training.elastic import Shards
 from torchkiln.training.optimization import build_optimizer, build_scheduler
+from torchkiln.training.processes import gathered
 
 
 class KilnModule(L.LightningModule):
@@ -41,6 +46,15 @@ class KilnModule(L.LightningModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.train_totals = torch.zeros(2, dtype=torch.float64)
         """Sum of the losses and count of the samples of this epoch so far; on the device while training."""
+        self.decisions: Decisions | None = None
+        """What the run decided: in how many parts to compute a batch."""
+        self.shards: Shards | None = None
+        """Where gradients are added in a fixed order over processes."""
+        self.step_loss: Tensor | None = None
+        """Mean loss a sample of the last batch, over all its parts."""
+        self._cut: list[tuple[Any, float]] = []
+        self._means: list[Tensor] = []
+        self._factor: list[Tensor] = []
         self._seen: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
     def configure_optimizers(self) -> Any:
@@ -76,24 +90,91 @@ class KilnModule(L.LightningModule):
         # MPS has no float64; there the sums live on the CPU
         return torch.device("cpu") if self.device.type == "mps" else self.device
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.step_loss = None  # else a batch that is left out would show the loss of the one before
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss = self.task.loss(self.criterion, self.task.forward(self.net, batch), batch)
-        n = len(batch["index"])
-        sums = torch.stack([loss.detach().double() * n, loss.new_tensor(n, dtype=torch.float64)])
-        self.train_totals += sums.to(self.train_totals.device)
+        """The loss of the batch, or of its first part; `backward` does the others."""
+        self._means, self._factor = [], []
+        self._note_skipped(batch.pop(SKIPPED, None))
+        self._cut = self._parts_of(batch, batch_idx)
+        loss = self._part_loss(0)
+        if len(self._cut) > 1 or self.shards:
+            # What Lightning, a loss scale and the order multiply the first part's loss with, the others need too.
+            loss.register_hook(self._factor.append)  # type: ignore[no-untyped-call]
+        else:
+            self._sum_up()
         return loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.shards:
+            self.shards.set_aside(self.net)
+        loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
+        for number in range(len(self._cut)):
+            if number:
+                with self.trainer.precision_plugin.train_step_context():
+                    again = self._part_loss(number)
+                again.backward(self._factor[0])  # type: ignore[no-untyped-call]
+            if self.shards:
+                self.shards.take(self.net)
+        if self.shards:
+            self.shards.add_up(self.net)
+        if len(self._cut) > 1 or self.shards:
+            self._sum_up()
+        self._cut = []
+
+    def _parts_of(self, batch: Any, batch_idx: int) -> list[tuple[Any, float]]:
+        """The parts of a batch, and what the mean loss of each counts."""
+        if self.shards:
+            return [(part, self.shards.weight(part, batch_idx)) for part in self.shards.of(batch, batch_idx)]
+        count = self.decisions.parts(self.trainer.global_step) if self.decisions else 1
+        if count == 1:
+            return [(batch, 1.0)]
+        cut = parts.split(batch, parts.even(len(batch["index"]), count))
+        return [(part, parts.share(self.criterion, part, batch)) for part in cut]
+
+    def _note_skipped(self, skipped: Tensor | None) -> None:
+        """Samples that could not be read stay out of this epoch in any replay."""
+        if skipped is not None and self.decisions:
+            indices = skipped.tolist()
+            text = f"samples {', '.join(map(str, indices))} of the training split cannot be read and are left out"
+            step = self.trainer.global_step
+            self.decisions.add(Decision("skip_samples", step, text, epoch=self.current_epoch, value=indices))
+
+    def _part_loss(self, number: int) -> Tensor:
+        part, weight = self._cut[number]
+        if self.shards:
+            self.shards.begin(self.net, self.current_epoch, self.trainer.fit_loop.epoch_loop.batch_idx, number)
+        mean = self.task.loss(self.criterion, self.task.forward(self.net, part), part)
+        self._means.append(mean.detach())
+        return mean if weight == 1.0 else mean * weight
+
+    def _sum_up(self) -> None:
+        """Add the batch to the epoch's totals, part by part."""
+        device = self.train_totals.device
+        sizes = [len(part["index"]) for part, _ in self._cut]
+        rows = torch.stack([torch.stack([mean.double() * n, mean.new_tensor(n, dtype=torch.float64)]).to(device)
+                            for mean, n in zip(self._means, sizes, strict=True)])  # fmt: skip
+        rows = self.shards.gather(rows) if self.shards else rows
+        batch = torch.zeros(2, dtype=torch.float64, device=device)
+        for row in rows:
+            batch += row
+        self.train_totals += batch
+        self.step_loss = self._means[0] if len(rows) == 1 else batch[0] / batch[1]
 
     def on_validation_epoch_start(self) -> None:
         self._seen = []
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        output = self.task.forward(self.net, batch)
-        loss = self.task.loss(self.criterion, output, batch)
-        index = batch["index"].cpu()
-        measured = bool(self.task.metrics())
-        target = batch["target"].cpu() if measured else index
-        prediction = self.task.predict(output).float().cpu() if measured else index
-        self._seen.append((index, target, prediction, loss.double().cpu() * len(index)))
+        count = self.decisions.parts(self.trainer.global_step, "eval_parts") if self.decisions else 1
+        for part in parts.split(batch, parts.even(len(batch["index"]), count)):
+            output = self.task.forward(self.net, part)
+            loss = self.task.loss(self.criterion, output, part)
+            index = part["index"].cpu()
+            measured = bool(self.task.metrics())
+            target = part["target"].cpu() if measured else index
+            prediction = self.task.predict(output).float().cpu() if measured else index
+            self._seen.append((index, target, prediction, loss.double().cpu() * len(index)))
 
     def on_validation_epoch_end(self) -> None:
         """Metrics over all samples at once, each counted once however the batches and processes fell."""
@@ -107,16 +188,14 @@ class KilnModule(L.LightningModule):
             self.log(f"val_{name}", torch.tensor(value, dtype=torch.float32), batch_size=len(order))
 
     def _gathered(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        if self.trainer.world_size == 1:
-            return self._seen
-        parts: list[Any] = [None] * self.trainer.world_size
-        dist.all_gather_object(parts, self._seen)
-        return [batch for part in parts for batch in part]
+        """The validation batches of all processes, in an order that is the same on any number of them."""
+        found = [batch for one in gathered(self._seen, self.trainer.world_size) for batch in one]
+        return sorted(found, key=lambda batch: int(batch[0][0]))
 
     def train_loss(self) -> float:
         """Mean loss a sample over the epoch so far, over all processes."""
         totals = self.train_totals
-        if self.trainer.world_size > 1:
+        if self.trainer.world_size > 1 and not self.shards:
             totals = totals.clone()
             dist.all_reduce(totals)
         return float(totals[0] / totals[1]) if totals[1] > 0 else float("nan")

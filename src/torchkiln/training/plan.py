@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from torchkiln.data.store import Batch, Store
+from torchkiln.models.memory import out_of_memory, release_memory
 from torchkiln.recipe.schema import Recipe
 from torchkiln.tasks._base import Task
 from torchkiln.training.optimization import build_optimizer
@@ -103,7 +104,18 @@ class Trials:
         return transform(batch, self.indices, last) if transform else batch
 
     def run(self, setting: Setting, steps: int = TRIAL_STEPS) -> Trial:
-        """Take trial steps; fewer where they are slow."""
+        """Take trial steps; fewer where they are slow, and with half the samples where they do not fit."""
+        while True:
+            try:
+                return self._steps(setting, steps)
+            except Exception as error:
+                if not out_of_memory(error) or len(self.indices) == 1:
+                    raise
+            release_memory()
+            self.indices = self.indices[: len(self.indices) // 2]
+            self.batch = self._fetch()
+
+    def _steps(self, setting: Setting, steps: int) -> Trial:
         begun = time.perf_counter()
         torch.set_num_threads(setting.threads)
         seed_all(self.recipe.seed, "plan")

@@ -15,13 +15,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from torchkiln.errors import RunFailed
-from torchkiln.runs import checkpoints
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import state_files
 from torchkiln.training.module import KilnModule
 
-BEST = "best"
 STEP_ROWS = 500
 """About how many rows steps.csv gets."""
 SHOW_SECONDS = 0.25
@@ -48,9 +46,10 @@ class Recorder(Checkpoint):
         self.monitor, self.higher_is_better, self.samples = monitor, higher_is_better, samples
         self.best: dict[str, Any] = {}
         """`value`, `epoch` and `step` of the best validation so far."""
-        self._best_weights: dict[str, Tensor] | None = None
+        self._best_weights: state_files.Copies | None = None
         self._validated_at = -1
-        self._columns: list[str] | None = None
+        self._columns: list[str] = []
+        self._rows = 0
         self._shown = 0.0
         self._epoch_begun = time.perf_counter()
 
@@ -71,6 +70,8 @@ class Recorder(Checkpoint):
     ) -> None:
         step, now = trainer.global_step, time.perf_counter()
         loss = outputs["loss"] if isinstance(outputs, Mapping) and "loss" in outputs else outputs
+        if isinstance(pl_module, KilnModule):
+            loss = pl_module.step_loss  # of the whole batch, however many parts it was computed in
         stepped, self._step = step != self._step, step
         if stepped and step % self._every == 0 and self.writes:
             row = {"step": step, "epoch": trainer.current_epoch, "train_loss": _number(loss)}
@@ -92,23 +93,39 @@ class Recorder(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._validated_at = trainer.global_step
+        if not trainer.is_last_batch:  # else the epoch's end, which is next, has the row
+            values = self._values(trainer, pl_module)
+            self._keep_if_best(trainer, values)
+            self._append(self._row(trainer, values))
+            self._refuse(values, trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         values = self._values(trainer, pl_module)
         if self._validated_at == trainer.global_step or self.monitor is None:
             self._keep_if_best(trainer, values)
-        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **values, **_rates(trainer)}
-        if self._columns is None:
-            self._columns = list(row)
-        row = {name: row.get(name) for name in self._columns}
+        row = self._append(self._row(trainer, values))
         seconds = time.perf_counter() - self._epoch_begun
         timing = {"epoch": trainer.current_epoch, "seconds": seconds, "samples_per_second": self.samples / seconds,
                   "memory_mb": peak_memory_mb()}  # fmt: skip
         if self.writes:
-            self.run.append_row("metrics", row)
             self.run.append_row("timings", timing)
         self.progress.epoch(row, timing)
-        _refuse_nan(values, trainer.current_epoch)
+        self._refuse(values, trainer)
+
+    def _row(self, trainer: L.Trainer, values: Mapping[str, float | None]) -> dict[str, Any]:
+        return {"epoch": trainer.current_epoch, "step": trainer.global_step, **values, **_rates(trainer)}
+
+    def _append(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a row to metrics.csv, with what the columns before lack behind them."""
+        new = [name for name in row if name not in self._columns]
+        if new and self._columns and self.writes:
+            self.run.write_rows("metrics", [*self._columns, *new], self.run.rows("metrics"))
+        self._columns += new
+        whole = {name: row.get(name) for name in self._columns}
+        self._rows += 1
+        if self.writes:
+            self.run.append_row("metrics", whole)
+        return whole
 
     def _values(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float | None]:
         """The epoch's losses and metrics; None for those of validation where there was none."""
@@ -132,7 +149,26 @@ class Recorder(Checkpoint):
     def _keep(self, metric: str | None, value: float | None, epoch: int, step: int) -> None:
         """Copy the weights in memory: writing each time would cost more than the epoch of a small net."""
         self.best = {"metric": metric, "value": value, "epoch": epoch, "step": step}
-        self._best_weights = {k: v.detach().to("cpu", copy=True) for k, v in self.weights().items()}
+        self._best_weights = state_files.Copies(self.weights())
+
+    def _refuse(self, values: Mapping[str, float | None], trainer: L.Trainer) -> None:
+        """Stop where going on has no sense, or cannot tell better from worse.
+
+        Raises:
+            RunFailed: A loss is not finite, or the metric that early stopping or the plateau scheduler follows.
+        """
+        epoch = trainer.current_epoch
+        bad = [k for k, v in values.items() if v is not None and not math.isfinite(v)]
+        loss = next((k for k in bad if "loss" in k), None)
+        if loss:
+            raise RunFailed(f"{loss} is not finite in epoch {epoch}: lower optimizer.lr, set train.clip.norm, or set "
+                            "train.precision to 32")  # fmt: skip
+        followed: set[str | None] = {c.monitor for c in trainer.early_stopping_callbacks}
+        followed |= {c.monitor for c in trainer.lr_scheduler_configs if c.reduce_on_plateau}
+        lost = next((k for k in bad if k in followed), None)
+        if lost:
+            raise RunFailed(f"{lost} is not a number in epoch {epoch}, and early stopping or the plateau scheduler "
+                            "follows it: set train.monitor to another metric")  # fmt: skip
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Where no validation gave a figure, the last weights are the ones to test, and the run says so."""
@@ -142,28 +178,26 @@ class Recorder(Checkpoint):
         if self.writes:
             self.run.event("warning", f"no epoch has a finite {self.monitor}: the last weights are tested", "warn")
 
-    # The best weights on disk
+    # What a checkpoint holds
 
-    def write_best(self) -> None:
-        """Write the best weights, if they are newer than what is on disk, and drop the ones before."""
-        if self._best_weights is None or not self.writes:
-            return
-        tensors, folder = self._best_weights, self.run.path / "checkpoints"
-        checkpoints.write(
-            folder, f"{BEST}-{self.best['step']:08d}",
-            lambda path: state_files.save_tensors(tensors, path / "weights.safetensors"),
-        )  # fmt: skip
-        self._best_weights = None
-        # The one before stays until the next: the newest state on disk may still name it.
-        checkpoints.keep_newest(folder, BEST, 2)
+    def take_best(self) -> tuple[int, state_files.Copies] | None:
+        """Step and copy of the best weights, if they are newer than those last taken."""
+        taken, self._best_weights = self._best_weights, None
+        return None if taken is None or not self.writes else (self.best["step"], taken)
 
     def state(self) -> dict[str, Any]:
         """What a resume needs, as plain data."""
-        return {"best": self.best, "columns": self._columns}
+        return {"best": self.best, "columns": [*self._columns], "rows": self._rows}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`."""
-        self.best, self._columns = dict(state["best"]), state["columns"]
+        self.best, self._columns, self._rows = dict(state["best"]), [*state["columns"]], state["rows"]
+
+
+def last_step(run: RunDirectory) -> int:
+    """The last optimizer step that a run's tables know of."""
+    rows = [*run.rows("metrics")[-1:], *run.rows("steps")[-1:]]
+    return max((int(row["step"]) for row in rows if row["step"]), default=0)
 
 
 def peak_memory_mb() -> float:
@@ -182,10 +216,3 @@ def _rates(trainer: L.Trainer) -> dict[str, float]:
 
 def _number(loss: Any) -> float | None:
     return float(loss.detach()) if isinstance(loss, Tensor) else None
-
-
-def _refuse_nan(values: Mapping[str, float | None], epoch: int) -> None:
-    bad = [k for k, v in values.items() if "loss" in k and v is not None and not math.isfinite(v)]
-    if bad:
-        raise RunFailed(f"{bad[0]} is not finite in epoch {epoch}: lower optimizer.lr, set train.clip.norm, or set "
-                        "train.precision to 32")  # fmt: skip

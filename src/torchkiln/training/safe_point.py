@@ -7,44 +7,48 @@ clock.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 import torch.distributed as dist
-from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
-from safetensors import SafetensorError
 from torch import Tensor
 
 from torchkiln.data.order import TrainOrder
-from torchkiln.errors import RunFailed
-from torchkiln.runs import checkpoints
-from torchkiln.runs.directory import FULL_DISK, RunDirectory
-from torchkiln.training import lightning_state, state_files
+from torchkiln.data.replayed import Replayed
+from torchkiln.runs.decisions import Decision, Decisions
+from torchkiln.runs.directory import RunDirectory
+from torchkiln.training import lightning_state
+from torchkiln.training.module import KilnModule
+from torchkiln.training.processes import gathered, warm_up
 from torchkiln.training.recorder import Recorder
+from torchkiln.training.recovery import At
+from torchkiln.training.run_state import OURS, STEP, RunStateIO, lay_out_again, process_flags
 from torchkiln.training.seeding import seed_all
+from torchkiln.training.signals import Signals, Stopped
 
-PREFIX = "step"
-KEEP = 2
 INTERVAL_SECONDS = 30.0
+LONGEST_INTERVAL = 600.0
 WRITES_APART = 100
 """The interval is at least this many times what a write takes, so that saving costs at most 1 %."""
 
 
-@dataclass
-class Decisions:
-    """What is no function of the step, and is therefore kept and repeated."""
+@dataclass(frozen=True)
+class Saving:
+    """When a run saves and ends.
 
-    elapsed: float = 0.0
-    """Training seconds so far, over all lives of the run."""
-    stop_at: int | None = None
-    """Step at which the time budget was found used up."""
+    Args:
+        every: Steps between two checkpoints; None goes by the clock.
+        budget: Seconds of training after which the run stops; None for no bound.
+        before: Called before a save, and stops it by raising where the weights are no longer good.
+    """
+
+    every: int | None = None
+    budget: float | None = None
+    before: Callable[[L.Trainer], None] = lambda trainer: None
 
 
 class SafePoint(L.Callback):
@@ -53,27 +57,25 @@ class SafePoint(L.Callback):
     Args:
         run: Where checkpoints go.
         recorder: Holds the best weights, which are saved with the state.
-        order: The training order, which a resume sets to its place; None where it is not ours.
+        io: Writes them; the trainer's own checkpoint plugin.
+        decisions: What the run decided so far.
+        order: The training order, which a resume sets to its place; None where there is none to set.
         seed: The run's seed.
-        every: Steps between two checkpoints; None goes by the clock.
-        budget: Seconds of training after which the run stops; None for no bound.
-        only_between_epochs: The module logs averages of its own that a checkpoint inside an epoch would
-            cut in two, so checkpoints by the clock wait for an epoch's first step.
-        resume: The state to go on from, as `load` gives it.
+        saving: When.
+        resume: The state to go on from, as `run_state.go_back` gives it.
     """
 
     def __init__(
-        self, run: RunDirectory, recorder: Recorder, *, order: TrainOrder | None, seed: int, every: int | None,
-        budget: float | None, only_between_epochs: bool = False, resume: dict[str, Any] | None = None,
+        self, run: RunDirectory, recorder: Recorder, io: RunStateIO, decisions: Decisions, *,
+        order: TrainOrder | Replayed | None, seed: int, saving: Saving, resume: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        self.run, self.recorder, self.order, self.seed = run, recorder, order, seed
-        self.every, self.budget, self.only_between_epochs = every, budget, only_between_epochs
-        self.resume = resume
-        self.decisions = Decisions(**resume["decisions"]) if resume else Decisions()
-        self.asked_to_stop: int | None = None
-        self._interval = INTERVAL_SECONDS
-        self._handlers: dict[int, Any] = {}
-        self._batch = 0
+        self.run, self.recorder, self.io, self.decisions = run, recorder, io, decisions
+        self.order, self.seed, self.saving, self.resume = order, seed, saving, resume
+        self.elapsed: float = resume["elapsed"] if resume else 0.0
+        """Training seconds so far, over all lives of the run."""
+        self.at = At()
+        """The last step that began."""
+        self._signals = Signals()
         self._state: dict[str, Any] | None = None
         self._begun = self._saved = time.perf_counter()
 
@@ -81,210 +83,151 @@ class SafePoint(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         lightning_state.check(trainer)
+        self._obey_skips(pl_module)
         if self.resume:
             lightning_state.preset_epoch(trainer, self.resume["lightning"])
             if self.order is not None:
                 self.order.start_at(self.resume["lightning"]["epoch"], self.resume["lightning"]["batch"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        warm_up(trainer)
         if self.resume:
-            _lay_out_again(trainer)
-            state = self.resume
-            lightning_state.restore_once(trainer, state["lightning"], then=lambda: self._restore(pl_module, state))
+            lay_out_again(trainer)
+            ranks = self.resume["ranks"]
+            # with exact: elastic there may be more processes now, and all hold the same
+            mine = ranks[min(trainer.global_rank, len(ranks) - 1)]
+            state = {**self.resume["lightning"], **mine["lightning"]}
+            lightning_state.restore_once(trainer, state, then=lambda: self._restore(pl_module, mine))
         self._begun = self._saved = time.perf_counter()
-        self._listen()
+        self._signals.listen()
 
-    def _restore(self, module: L.LightningModule, state: dict[str, Any]) -> None:
-        if "train_totals" in state:
-            module.train_totals = state["train_totals"].to(module.train_totals.device)
+    def _restore(self, module: L.LightningModule, mine: dict[str, Any]) -> None:
+        if "train_totals" in mine:
+            module.train_totals = mine["train_totals"].to(module.train_totals.device)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         seed_all(self.seed, "epoch", trainer.current_epoch)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.at = self.at._replace(validating=True)
         seed_all(self.seed, "val", trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._batch = batch_idx
+        self.at = At(trainer.current_epoch, batch_idx, trainer.global_step)
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self._at_safe_point(trainer, batch_idx)
         seed_all(self.seed, "step", trainer.current_epoch, batch_idx)
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
-        if self.order is not None and pl_module.automatic_optimization:
-            scale = self.order.scale(self._batch)
+        if isinstance(self.order, TrainOrder) and pl_module.automatic_optimization and not _by_shards(pl_module):
+            scale = self.order.scale(self.at.batch)
             if scale != 1.0:
                 loss.mul_(scale)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+        self._signals.leave()
+        vars(pl_module).pop("training_step", None)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.teardown(trainer, pl_module, "fit")  # which Lightning leaves out then
+
+    def _obey_skips(self, module: L.LightningModule) -> None:
+        """Give Lightning no loss for a batch that was decided to be left out."""
+        if not any(d.kind == "skip_batch" for d in self.decisions.made):
+            return
+        real = module.training_step
+
+        def training_step(*args: Any, **kwargs: Any) -> Any:
+            return None if self.decisions.skips(self.at.epoch, self.at.batch) else real(*args, **kwargs)
+
+        vars(module)["training_step"] = training_step  # on this instance, until the fit is over
 
     # The safe point
 
     def _at_safe_point(self, trainer: L.Trainer, batch: int) -> None:
-        over_budget, stop = self._agreed(trainer)
+        self.io.check()
+        over_budget, stop, by_clock = self._agreed(trainer)
         step = trainer.global_step
-        if over_budget and self.decisions.stop_at is None:
-            self.decisions.stop_at = step
-            if self.recorder.writes:
-                text = f"the time budget is used up; training ends after step {step + 1}"
-                self.run.event("decision", text, step=step)
-        elif not (stop or self._is_due(batch, step)):
-            return self._apply(trainer)
-        self.save(trainer, batch)
+        if over_budget and self.decisions.stop_at() is None:
+            text = f"the time budget is used up; training ends after step {step + 1}"
+            self.decisions.add(Decision("stop", step, text))
+        if stop or self._is_due(batch, step, by_clock):
+            self.save(trainer, batch)
         if stop:
+            self.io.wait()
             raise Stopped(stop, step, self.run.path)
-        return self._apply(trainer)
+        self._apply(trainer, step)  # behind the save: a life that begins here still has this step before it
 
-    def _apply(self, trainer: L.Trainer) -> None:
-        if self.decisions.stop_at is not None and trainer.global_step >= self.decisions.stop_at:
+    def _apply(self, trainer: L.Trainer, step: int) -> None:
+        stop_at = self.decisions.stop_at()
+        if stop_at is not None and step >= stop_at and not trainer.should_stop:
             trainer.should_stop = True
+            if self.recorder.writes:
+                text = next(d.text for d in self.decisions.made if d.kind == "stop")
+                self.run.event("decision", text, step=step)
 
-    def _agreed(self, trainer: L.Trainer) -> tuple[bool, int]:
-        """Whether the time is up and which signal came, the same on every process: the first one decides."""
+    def _agreed(self, trainer: L.Trainer) -> tuple[bool, int, bool]:
+        """Whether the time is up, which signal came, whether a save is due: the first process says so for all."""
         now = time.perf_counter()
-        spent = self.decisions.elapsed + now - self._begun
-        asked = torch.tensor([float(self.budget is not None and spent > self.budget), float(self.asked_to_stop or 0),
-                              float(now - self._saved > self._interval)])  # fmt: skip
+        spent = self.elapsed + now - self._begun
+        interval = min(max(INTERVAL_SECONDS, WRITES_APART * self.io.background.seconds), LONGEST_INTERVAL)
+        asked = torch.tensor([self.saving.budget is not None and spent > self.saving.budget, self._signals.asked or 0,
+                              now - self._saved > interval], dtype=torch.float64)  # fmt: skip
         if trainer.world_size > 1:
             asked = asked.to(trainer.strategy.root_device)
             dist.broadcast(asked, 0)
-        self._due_by_clock = bool(asked[2])
-        return bool(asked[0]), int(asked[1])
+        return bool(asked[0]), int(asked[1]), bool(asked[2])
 
-    def _is_due(self, batch: int, step: int) -> bool:
+    def _is_due(self, batch: int, step: int, by_clock: bool) -> bool:
         if step == 0 and batch == 0 and self.resume is None:
             return True  # weights of a person's own are no function of the seed, and a full disk shows early
-        if self.only_between_epochs and batch:
-            return False
-        return step % self.every == 0 and step > 0 if self.every else self._due_by_clock
+        return step % self.saving.every == 0 and step > 0 if self.saving.every else by_clock
 
     def save(self, trainer: L.Trainer, batch: int) -> None:
-        """Write the recoverable state, and prune to the newest two.
+        """Copy the recoverable state and have it written; the newest two are kept.
 
-        Raises:
-            RunFailed: It could not be written; the checkpoints before are whole.
+        Args:
+            batch: The batch in the epoch that a resume begins with.
         """
-        begun = time.perf_counter()
-        self.decisions.elapsed += begun - self._begun
-        self._begun = begun
-        step = trainer.global_step
-        folder = self.run.path / "checkpoints"
-        try:
-            self.recorder.write_best()
-            self._state = self._collect(trainer, batch)
-            trainer.save_checkpoint(folder / f"{PREFIX}-{step:08d}")
-            checkpoints.keep_newest(folder, PREFIX, KEEP)
-        except (OSError, SafetensorError) as error:
-            raise RunFailed(_not_saved(self.run.path, step, error)) from error
-        self._saved = time.perf_counter()
-        self._interval = min(max(INTERVAL_SECONDS, WRITES_APART * (self._saved - begun)), 600.0)
+        self.saving.before(trainer)
+        now = time.perf_counter()
+        self.elapsed += now - self._begun
+        self._begun = self._saved = now
+        self.io.best = self.recorder.take_best()
+        self._state = self._collect(trainer, batch)
+        trainer.save_checkpoint(self.run.path / "checkpoints" / f"{STEP}-{trainer.global_step:08d}")
 
     def _collect(self, trainer: L.Trainer, batch: int) -> dict[str, Any]:
-        state = {
+        return {
+            "step": trainer.global_step,
             "lightning": lightning_state.capture(trainer, batch),
-            "decisions": asdict(self.decisions),
+            "ranks": _by_rank(trainer),
+            "elapsed": self.elapsed,
             "recorder": self.recorder.state(),
             "sizes": self.run.sizes(),
+            "world": trainer.world_size,
+            "flags": process_flags(),
         }
-        totals = getattr(trainer.lightning_module, "train_totals", None)
-        return state if totals is None else {**state, "train_totals": totals}
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         state, self._state = self._state, None
         if state is not None:  # else it is a checkpoint of the person's own
-            checkpoint["torchkiln"] = state
+            checkpoint[OURS] = state
             checkpoint.pop("loops", None)
 
-    # Signals
 
-    def _listen(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        """The first asks for a stop at the next safe point; the second stops at once."""
-        if self.asked_to_stop:
-            raise KeyboardInterrupt
-        self.asked_to_stop = number
+def _by_shards(module: L.LightningModule) -> bool:
+    """Whether each part of the batch brings its own weight."""
+    return isinstance(module, KilnModule) and module.shards is not None
 
 
-class Stopped(RunFailed):
-    """The person asked for a stop, and the run was saved.
-
-    Args:
-        number: The signal.
-        step: Where.
-        run: The run directory.
-    """
-
-    def __init__(self, number: int, step: int, run: Path) -> None:
-        self.exit_code = 143 if number == signal.SIGTERM else 1  # type: ignore[misc]
-        super().__init__(f"stopped at step {step}, and saved; go on with: torchkiln fit --resume {run}")
-
-
-class RunStateIO(CheckpointIO):
-    """Lightning's checkpoints without pickle where they are ours; a person's own ones as Lightning does."""
-
-    def __init__(self) -> None:
-        self._others = TorchCheckpointIO()
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        if "torchkiln" not in checkpoint:
-            return self._others.save_checkpoint(checkpoint, path, storage_options)
-        path = Path(path)
-        checkpoints.write(path.parent, path.name, _writer(checkpoint))
-        return None
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        if Path(path).is_dir():
-            return load(Path(path))
-        return self._others.load_checkpoint(path, map_location, weights_only)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        self._others.remove_checkpoint(path)
-
-
-def load(folder: Path) -> dict[str, Any]:
-    """A run's checkpoint as Lightning's dict, with our own state under `torchkiln`."""
-    state: dict[str, Any] = state_files.load(folder, "state")
-    return {**state, "state_dict": state_files.load_tensors(folder / "weights.safetensors")}
-
-
-def _writer(checkpoint: dict[str, Any]) -> Callable[[Path], None]:
-    rest = {k: v for k, v in checkpoint.items() if k != "state_dict"}
-
-    def write(folder: Path) -> None:
-        state_files.save_tensors(checkpoint["state_dict"], folder / "weights.safetensors")
-        state_files.save(rest, folder, "state")
-
-    return write
-
-
-def _lay_out_again(trainer: L.Trainer) -> None:
-    """Give each optimizer state the memory layout of its parameter.
-
-    Files keep no strides, and a fused kernel given a contiguous moment beside a channels_last weight mixes
-    up their elements without a word.
-    """
-    for optimizer in trainer.optimizers:
-        for parameter, state in optimizer.state.items():
-            for name, value in state.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def _not_saved(run: Path, step: int, error: Exception) -> str:
-    last = checkpoints.newest(run / "checkpoints", PREFIX)
-    full = isinstance(error, OSError) and error.errno in FULL_DISK
-    full = full or any(f"os error {number})" in str(error) for number in FULL_DISK)  # as safetensors says it
-    why = "the disk is full, or a quota is used up" if full else str(error)
-    rest = f"the checkpoint {last.name} is whole; make room, then: torchkiln fit --resume {run}" if last else \
-        "no earlier checkpoint exists"  # fmt: skip
-    return f"{run / 'checkpoints'}: the checkpoint of step {step} could not be written: {why}; {rest}"
+def _by_rank(trainer: L.Trainer) -> list[dict[str, Any]]:
+    """What each process has accumulated in this epoch, by rank."""
+    module = trainer.lightning_module
+    mine: dict[str, Any] = {"lightning": lightning_state.capture_metrics(module)}
+    totals = getattr(module, "train_totals", None)
+    if totals is not None:
+        mine["train_totals"] = totals
+    return gathered(mine, trainer.world_size)

@@ -5,50 +5,110 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from torchkiln.errors import RunError, RunFailed
 
+ALIASES = "aliases"
+"""Key of a file's metadata: names of tensors that are not stored, and the one that each is the same as."""
 
-def save(tree: Any, folder: Path, name: str) -> None:
-    """Write NAME.safetensors and NAME.json into `folder`.
+
+class Copies:
+    """Copies of named tensors, on the CPU, that later changes do not reach.
+
+    Tensors that are one and the same in memory, such as tied weights, are copied and written once.
+
+    Args:
+        live: Tensors by name.
+
+    Raises:
+        RunFailed: A tensor is sparse or quantized, which safetensors does not hold; names it.
+    """
+
+    def __init__(self, live: Mapping[str, Tensor]) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.aliases: dict[str, str] = {}
+        first: dict[Any, str] = {}
+        for name, tensor in live.items():
+            if tensor.layout != torch.strided or tensor.is_quantized:
+                raise RunFailed(f"the state of the run holds a sparse or quantized tensor at {name}, which cannot be "
+                                "saved; make it dense")  # fmt: skip
+            same = first.setdefault(_identity(tensor, name), name)
+            if same == name:
+                self.tensors[name] = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
+            else:
+                self.aliases[name] = same
+
+    def write(self, file: Path) -> None:
+        """Write a safetensors file, which also tells of the aliases."""
+        save_file(self.tensors, file, {ALIASES: json.dumps(self.aliases)} if self.aliases else None)
+
+
+class Snapshot:
+    """A copy of a tree that later changes do not reach.
+
+    Args:
+        tree: Nested dicts, lists, tuples, plain data and tensors.
+        name: Of the files, and what places in the tree start with.
 
     Raises:
         RunFailed: The tree holds something that is neither tensor nor plain data; names its place.
     """
-    tensors: dict[str, Tensor] = {}
-    plain = _pack(tree, name, tensors)
-    save_tensors(tensors, folder / f"{name}.safetensors")
-    (folder / f"{name}.json").write_text(json.dumps(plain))
+
+    def __init__(self, tree: Any, name: str) -> None:
+        self.name = name
+        live: dict[str, Tensor] = {}
+        self._plain = json.dumps(_pack(tree, name, live))
+        self._copies = Copies(live)
+
+    def write(self, folder: Path) -> None:
+        """Write NAME.safetensors and NAME.json into `folder`."""
+        self._copies.write(folder / f"{self.name}.safetensors")
+        (folder / f"{self.name}.json").write_text(self._plain)
 
 
 def load(folder: Path, name: str) -> Any:
-    """The tree that `save` wrote, on the CPU."""
-    plain = json.loads((folder / f"{name}.json").read_text())
+    """The tree that `Snapshot` wrote, on the CPU.
+
+    Raises:
+        RunError: A file is missing or damaged.
+    """
+    file = folder / f"{name}.json"
+    try:
+        plain = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({error})") from error
     return _unpack(plain, load_tensors(folder / f"{name}.safetensors"))
 
 
-def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
-    """Write tensors; those that share memory are written each for itself."""
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, file)
-
-
 def load_tensors(file: Path) -> dict[str, Tensor]:
-    """Tensors by name.
+    """Tensors by name, aliases included.
 
     Raises:
         RunError: The file is missing or damaged.
     """
     try:
-        return dict(load_file(file))
+        with safe_open(file, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # it is no dict
+            aliases = json.loads((stored.metadata() or {}).get(ALIASES, "{}"))
+        return tensors | {name: tensors[same] for name, same in aliases.items()}
     except Exception as error:  # safetensors raises its own type, OSError and others
         raise RunError(f"{file} cannot be read ({error})") from error
+
+
+def _identity(tensor: Tensor, name: str) -> Any:
+    """Equal for tensors that are the same elements of the same memory."""
+    if not tensor.numel():
+        return name
+    return tensor.device, tensor.dtype, tensor.data_ptr(), tensor.shape, tensor.stride()
 
 
 def _pack(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
@@ -61,6 +121,9 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
             return value
         case np.generic():
             return _pack(value.item(), where, tensors)
+        case np.ndarray() if value.dtype.kind in "biuf":
+            tensors[where] = torch.from_numpy(np.ascontiguousarray(value))
+            return {"$": "array", "at": where}
         case int():
             return value
         case float():
@@ -86,6 +149,8 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     match value["$"]:
         case "tensor":
             return tensors[value["at"]]
+        case "array":
+            return tensors[value["at"]].numpy()
         case "float":
             return float(value["is"])
         case "tuple":

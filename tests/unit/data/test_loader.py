@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from torchkiln.data.loader import loader
-from torchkiln.data.order import TrainOrder
-from torchkiln.data.store import ArrayStore, Batch
+from torchkiln.data.order import EvalOrder, TrainOrder
+from torchkiln.data.store import ArrayStore, Batch, Indices, Store, Unreadable
 from torchkiln.randomness import uniforms
 
 
@@ -36,3 +36,71 @@ def test_the_loaders_own_seed_is_not_drawn_from_the_global_generator() -> None:
     before = torch.default_generator.get_state()
     epoch_of(0, 0)
     assert torch.equal(before, torch.default_generator.get_state())
+
+
+class Holes(ArrayStore):
+    """Some samples cannot be read; what was asked for is kept."""
+
+    def __init__(self, holes: set[int]) -> None:
+        super().__init__({"x": np.arange(12.0)}, np.arange(12))
+        self.holes = holes
+
+    def take(self, indices: Indices, epoch: int) -> Batch:
+        bad = [i for i in indices.tolist() if i in self.holes]
+        if bad:
+            raise Unreadable(f"{bad[0]}.png is damaged", bad)
+        return super().take(indices, epoch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_sample_stops_with_its_sentence_alone(workers: int) -> None:
+    with pytest.raises(Unreadable) as caught:
+        list(loader(Holes({5}), EvalOrder(12, 4), workers=workers))
+    assert str(caught.value) == "5.png is damaged"
+    assert bool(workers) == any("Traceback" in note for note in getattr(caught.value, "__notes__", []))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_or_is_skipped_and_told_of(workers: int) -> None:
+    batches = list(loader(Holes({5, 7, 8}), EvalOrder(12, 4), workers=workers, transform=Noise(), unreadable="skip"))
+    assert [b["index"].tolist() for b in batches] == [[0, 1, 2, 3], [4, 6], [9, 10, 11]]
+    assert [len(b["noise"]) for b in batches] == [4, 2, 3]
+    assert "skipped" not in batches[0]
+    assert batches[1]["skipped"].tolist() == [5, 7] and batches[1]["skipped"].dtype == torch.int64
+
+
+def test_a_batch_without_any_readable_sample_is_an_error_even_so() -> None:
+    with pytest.raises(Unreadable, match=r"^none of the 4 samples of a batch can be read: 4\.png is damaged"):
+        list(loader(Holes({4, 5, 6, 7}), EvalOrder(12, 4), unreadable="skip"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_skipped_before_is_left_out_again_without_being_read(workers: int) -> None:
+    store = Holes(set())  # it can be read by now, which must not change the run
+    store.leave_out([(2, 5), (2, 8), (1, 0)])
+    order = TrainOrder(12, 4, seed=0)
+    order.set_epoch(2)
+    batches = list(loader(store, order, workers=workers))
+    assert not any("skipped" in b for b in batches)
+    wanted = [[i for i in whole.tolist() if i not in (5, 8)] for whole in order.batches(2)]
+    assert [b["index"].tolist() for b in batches] == wanted
+
+
+def test_a_batch_that_cannot_say_what_it_lacks_is_not_cut() -> None:
+    class Bare(Store):
+        def __len__(self) -> int:
+            return 4
+
+        def take(self, indices: Indices, epoch: int) -> Any:
+            if 2 in indices:
+                raise Unreadable("2.png is damaged", [2])
+            return [torch.zeros(len(indices))]
+
+    with pytest.raises(Unreadable, match=r"^2\.png is damaged; its batch is a list, .*unreadable: stop"):
+        list(loader(Bare(), EvalOrder(4, 4), unreadable="skip"))
+
+
+def test_a_timeout_belongs_to_workers_alone() -> None:
+    store, order = ArrayStore({"x": np.arange(20.0)}, None), TrainOrder(20, 6, seed=0)
+    assert loader(store, order, workers=1, timeout=7).timeout == 7
+    assert loader(store, order, timeout=7).timeout == 0

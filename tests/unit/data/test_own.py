@@ -61,7 +61,7 @@ def test_a_persons_sampler_and_an_iterable_are_used_as_they_are_and_said() -> No
     for part in (DataLoader(dataset(), batch_size=4, sampler=sampler), Stream()):
         data = own.read((part, dataset()), 0)
         assert data.splits["train"].store is None and data.splits["train"].loader is not None
-        assert data.findings[0].level == "warn"
+        assert data.findings[0].level == "warn" and "reads the first batches" in data.findings[0].text
 
 
 @pytest.mark.parametrize("given", [(), (dataset(),) * 4, 5, (dataset(0),), ("x",), DataLoader(dataset())])

@@ -1,13 +1,16 @@
 """Batches by index from memory, from a codec, from a person's dataset."""
 
+import errno
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 import torch
 
 from torchkiln.codec.base import Arrays, InputCodec, Ragged
-from torchkiln.data.store import ArrayStore, DatasetStore, StreamStore
+from torchkiln.data.store import ArrayStore, DatasetStore, StreamStore, Unreadable
+from torchkiln.errors import DataError
 
 
 class Doubling(InputCodec):
@@ -61,3 +64,66 @@ def test_a_persons_sample_is_read_under_its_own_seed() -> None:
     torch.rand(17)  # what was drawn before makes no difference, nor does the company
     assert store.take(np.array([3]), 1)[0] == first[1]
     assert store.take(np.array([3]), 2)[0] != first[1]
+
+
+class Picky(Doubling):
+    """Odd numbers cannot be read; above 100 the machine is out of files."""
+
+    def encode(self, frame: pl.DataFrame) -> Arrays:
+        for x in frame["x"].to_list():
+            if x > 100:
+                raise DataError("too many") from OSError(errno.EMFILE, "Too many open files")
+            if x % 2:
+                raise ValueError(f"{x:g}.png is damaged")
+        return super().encode(frame)
+
+
+def test_rows_that_cannot_be_read_are_found_each_by_itself() -> None:
+    store = StreamStore(Picky(), pl.DataFrame({"x": np.arange(10.0)}), None)
+    with pytest.raises(Unreadable, match=r"^3\.png is damaged \(1 more of the 4 samples") as caught:
+        store.take(np.array([4, 3, 2, 7]), 0)
+    assert caught.value.indices == [3, 7] and isinstance(caught.value.__cause__, ValueError)
+
+
+def test_what_is_not_the_rows_fault_is_no_reason_to_leave_it_out() -> None:
+    store = StreamStore(Picky(), pl.DataFrame({"x": [0.0, 2.0, 102.0]}), None)
+    with pytest.raises(DataError, match="too many") as caught:
+        store.take(np.arange(3), 0)
+    assert not isinstance(caught.value, Unreadable)
+
+    class Hungry:
+        def __getitem__(self, index: int) -> int:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        DatasetStore(Hungry(), list, lambda epoch, index: None).take(np.arange(2), 0)
+
+
+def test_a_codec_that_fails_on_rows_together_alone_is_not_their_fault_either() -> None:
+    class Narrow(Doubling):
+        def encode(self, frame: pl.DataFrame) -> Arrays:
+            if len(frame) > 1:
+                raise RuntimeError("one at a time")
+            return super().encode(frame)
+
+    with pytest.raises(RuntimeError, match="one at a time"):
+        StreamStore(Narrow(), pl.DataFrame({"x": [0.0, 2.0]}), None).take(np.arange(2), 0)
+
+
+def test_a_persons_samples_that_raise_are_named_with_what_was_raised() -> None:
+    class Rows:
+        def __getitem__(self, index: int) -> int:
+            return {0: 1, 2: 5}[index]
+
+    store = DatasetStore(Rows(), list, lambda epoch, index: None)
+    assert store.take(np.array([0, 2]), 0) == [1, 5]
+    with pytest.raises(Unreadable, match=r"^sample 1 cannot be read: KeyError: 1 \(1 more of the 4") as caught:
+        store.take(np.array([0, 1, 2, 3]), 0)
+    assert caught.value.indices == [1, 3]
+
+
+def test_what_is_left_out_adds_up() -> None:
+    store, other = ArrayStore({"x": np.arange(3)}, None), ArrayStore({"x": np.arange(3)}, None)
+    store.leave_out([(0, 1)])
+    store.leave_out({(2, 1)})
+    assert store.left_out == {(0, 1), (2, 1)} and not other.left_out

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkiln.errors import ModelError, RecipeError
+from torchkiln.errors import DataError, ModelError, RecipeError
 from torchkiln.recipe.schema import Recipe
 from torchkiln.tasks.custom import Custom
 
@@ -83,3 +83,25 @@ def test_a_net_that_does_not_take_the_batch_is_told_before_training() -> None:
 def test_a_loss_is_needed() -> None:
     with pytest.raises(RecipeError, match="loss: task custom needs one"):
         task(None).criterion(X.numpy())
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "bad", "words"),
+    [
+        ("cross_entropy", 3, torch.tensor([0, 7, 2, 0, 1, 2]), "is 7, but the net has 3 outputs"),
+        ("cross_entropy", 3, torch.tensor([0, -1, 2, 0, 1, 2]), "is -1, but"),
+        ("mse", 1, torch.tensor([[0.0], [1.0], [float("nan")], [0.0], [0.0], [0.0]]), "is nan"),
+        ("mse", 3, torch.full((6, 3), float("inf")), "is inf"),
+    ],
+)
+def test_targets_that_no_named_loss_can_take_are_refused(
+    loss: str, outputs: int, bad: torch.Tensor, words: str
+) -> None:
+    good = bad[:1].expand(6, *bad.shape[1:]).nan_to_num(0, 0)
+    with pytest.raises(DataError, match=words):
+        task(loss).look(nn.Linear(4, outputs), batch(X, good), [good, bad])
+    passed_by = torch.tensor([0, -100, 2, 0, 1, 2])
+    task("cross_entropy").look(nn.Linear(4, 3), batch(X, passed_by), [passed_by])
+    own = task(None)
+    own.own_loss = nn.CrossEntropyLoss() if outputs == 3 and loss == "cross_entropy" else nn.MSELoss()
+    own.look(nn.Linear(4, outputs), batch(X, good), [good, bad])

@@ -1,0 +1,163 @@
+"""A run's recoverable state on disk: what Lightning gathers and ours beside it, written from a copy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
+from safetensors import SafetensorError
+from torch import Tensor
+
+from torchkiln.errors import RunFailed
+from torchkiln.runs import checkpoints
+from torchkiln.runs.background import Background
+from torchkiln.runs.directory import FULL_DISK, RunDirectory
+from torchkiln.training import state_files
+
+STEP, BEST = "step", "best"
+"""Names of the two kinds of checkpoint: the state to go on from, and the best weights."""
+KEEP = 2
+OURS = "torchkiln"
+"""Key of our own state in Lightning's dict."""
+
+
+class RunStateIO(CheckpointIO):
+    """Lightning's checkpoints without pickle where they are ours; a person's own ones as Lightning does.
+
+    Training waits for a copy only; a thread writes it.
+
+    Args:
+        run: Whose checkpoints.
+        keep_every: Steps between two that are kept for good; None keeps none.
+    """
+
+    def __init__(self, run: RunDirectory, keep_every: int | None = None) -> None:
+        self.run, self.keep_every = run, keep_every
+        self.background = Background()
+        self.best: tuple[int, state_files.Copies] | None = None
+        """Step and copy of the best weights that wait to be written with the next state."""
+        self._others = TorchCheckpointIO()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        if OURS not in checkpoint:
+            return self._others.save_checkpoint(checkpoint, path, storage_options)
+        weights = state_files.Copies(checkpoint["state_dict"])
+        rest = state_files.Snapshot({k: v for k, v in checkpoint.items() if k != "state_dict"}, "state")
+        best, self.best = self.best, None
+
+        def fill(folder: Path) -> None:
+            weights.write(folder / "weights.safetensors")
+            rest.write(folder)
+
+        self.background.start(lambda: self._write(Path(path), fill, best))
+        return None
+
+    def _write(self, path: Path, fill: Callable[[Path], None], best: tuple[int, state_files.Copies] | None) -> None:
+        folder = path.parent
+        if best is not None:  # first, since the state names it
+            step, copies = best
+            checkpoints.write(folder, f"{BEST}-{step:08d}", lambda to: copies.write(to / "weights.safetensors"))
+        checkpoints.write(folder, path.name, fill)
+        checkpoints.keep_newest(folder, STEP, KEEP, spare=self._spared)
+        # The best weights before stay until the next: the older state still names them.
+        checkpoints.keep_newest(folder, BEST, KEEP)
+
+    def _spared(self, step: int) -> bool:
+        return bool(self.keep_every) and step > 0 and step % self.keep_every == 0  # type: ignore[operator]
+
+    def wait(self) -> None:
+        """Until what is being written is on disk.
+
+        Raises:
+            RunFailed: It could not be written; the checkpoints before are whole.
+        """
+        self._telling(self.background.join)
+
+    def finish(self) -> None:
+        """Wait for the last write whatever came of it: a life that failed must leave its files alone."""
+        with contextlib.suppress(OSError, SafetensorError):
+            self.background.join()
+
+    def check(self) -> None:
+        """Raise if the last write failed, as `wait` does; waits for nothing."""
+        self._telling(self.background.check)
+
+    def _telling(self, ask: Callable[[], None]) -> None:
+        try:
+            ask()
+        except (OSError, SafetensorError) as error:
+            raise RunFailed(_not_saved(self.run.path, error)) from error
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        if Path(path).is_dir():
+            return load(Path(path))
+        return self._others.load_checkpoint(path, map_location, weights_only)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        self._others.remove_checkpoint(path)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """A run's checkpoint as Lightning's dict, with our own state under `torchkiln`."""
+    state: dict[str, Any] = state_files.load(folder, "state")
+    return {**state, "state_dict": state_files.load_tensors(folder / "weights.safetensors")}
+
+
+def go_back(run: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that is whole, with the run's files cut back to what they were then.
+
+    Returns:
+        Its folder and our own state; None where there is none, and the run begins anew.
+    """
+    folder = run.path / "checkpoints"
+    newest = checkpoints.newest(folder, STEP)
+    if newest is None:
+        checkpoints.sweep(folder, BEST, after=-1)
+        run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
+        return None
+    state: dict[str, Any] = state_files.load(newest, "state")[OURS]
+    columns, rows = state["recorder"]["columns"], run.rows("metrics")
+    if rows and [*rows[0]] != columns:  # the table has got more columns since then
+        run.write_rows("metrics", columns, rows[: state["recorder"]["rows"]])
+    run.truncate(state["sizes"])
+    checkpoints.sweep(folder, STEP, after=int(newest.name.rpartition("-")[2]))
+    checkpoints.sweep(folder, BEST, after=state["recorder"]["best"].get("step", -1))
+    return newest, state
+
+
+def lay_out_again(trainer: L.Trainer) -> None:
+    """Give each optimizer state the memory layout of its parameter.
+
+    Files keep no strides, and a fused kernel given a contiguous moment beside a channels_last weight mixes
+    up their elements without a word.
+    """
+    for optimizer in trainer.optimizers:
+        for parameter, state in optimizer.state.items():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def process_flags() -> Mapping[str, Any]:
+    """Settings of this process that change the bits of a result."""
+    return {
+        "threads": torch.get_num_threads(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _not_saved(run: Path, error: Exception) -> str:
+    last = checkpoints.newest(run / "checkpoints", STEP)
+    full = isinstance(error, OSError) and error.errno in FULL_DISK
+    full = full or any(f"os error {number})" in str(error) for number in FULL_DISK)  # as safetensors says it
+    why = "the disk is full, or a quota is used up" if full else str(error)
+    rest = f"the checkpoint {last.name} is whole; make room, then: torchkiln fit --resume {run}" if last else \
+        "no earlier checkpoint exists"  # fmt: skip
+    return f"{run / 'checkpoints'}: a checkpoint could not be written: {why}; {rest}"
