@@ -31,7 +31,7 @@ from typing import Any
 import resume_lives
 
 HERE = Path(__file__).resolve().parent
-SOURCE = Path(os.environ.get("KILN_SRC", HERE.parent / "src"))
+SOURCE = HERE.parent / "src"
 PEERS = {"lightning": "Lightning, ModelCheckpoint", "stateful": "Lightning, StatefulDataLoader",
          "hugging_face": "Hugging Face Trainer", "ours": "torchkiln"}  # fmt: skip
 PACKAGES = ("torchdata==0.11.0", "accelerate==1.15.0", "transformers>=5.0")
@@ -432,6 +432,8 @@ def stopping(folder: Path, env: Path) -> list[Figure]:
             exits.append(time.monotonic())
 
         done = life(times, *fresh(folder, f"stop-{i}", 1800, epochs=1000), act=stop)
+        if not done.of("end"):
+            raise SystemExit(f"a run ended before it was told to:\n{done.errors}")
         begun = [float(b["begun"]) for b in done.of("batch")]
         step = max(b - a for a, b in pairwise(begun[1:]))
         write = max(w["ended"] - w["begun"] for w in done.of("write"))
