@@ -14,6 +14,7 @@ __all__ = [
     "predict",
     "schema",
     "test",
+    "verify",
 ]
 
 _HOMES = {"KilnError": "torchkiln.errors"}

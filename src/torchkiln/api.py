@@ -88,13 +88,14 @@ def fit(
     resume: str | Path | None = None,
     overwrite: bool = False,
     target: str | None = None,
+    accept_data_change: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Train, test on held-out data, and write the report.
 
     Args:
         recipe: A recipe's file, a mapping, or a folder or file of data (which is `init` and `fit` in one).
-        overrides: `{"train.epochs": 5}` or `["train.epochs=5"]`.
+        overrides: `{"train.epochs": 5}` or `["train.epochs=5"]`; with `resume` none but `train.devices`.
         model: The person's own `nn.Module` or `LightningModule`, in place of a recipe's.
         loss: With `model`: a name of the recipe, a module or a function of (output, target).
         optimizer: With `model`: a name, a mapping as in a recipe, or a function of parameter groups.
@@ -103,6 +104,8 @@ def fit(
         resume: A run directory to go on with, in place of all else.
         overwrite: Replace a run that is in `out`.
         target: With data in place of a recipe: the column to predict.
+        accept_data_change: With `resume`: go on though the data is not what it was, which ends the promise of equal
+            bits.
         progress: Who shows what happens.
 
     Raises:
@@ -112,14 +115,17 @@ def fit(
     progress = progress or Progress()
     if model is not None and data is None:
         raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
-    if resume is not None and (recipe is not None or overrides or out is not None):
+    if resume is not None and (recipe is not None or not _devices_alone(overrides) or out is not None):
         raise RecipeError("resume goes on with a run as it is; begin a new one to change its recipe, settings or place")
+    if accept_data_change and resume is None:
+        raise RecipeError("--accept-data-change is about a run that goes on: torchkiln fit --resume RUN "
+                          "--accept-data-change")  # fmt: skip
     if recipe is None and model is None and resume is None:
         raise RecipeError("give a recipe, data, or model and data")
     # All that can be told without torch comes first: a slip of the pen is answered at once.
     directory = RunDirectory.open(resume) if resume is not None else None
     if directory is not None:
-        loaded = recipes.load(directory.path / RECIPE, check_paths=False)
+        loaded = recipes.load(directory.path / RECIPE, overrides, check_paths=False)
     elif model is not None:
         written = recipe if isinstance(recipe, Mapping) else {}
         loaded = recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
@@ -131,14 +137,16 @@ def fit(
         RunDirectory.check_free(place.path, overwrite)
     with _training_extra(), _full_disk(directory.path if directory else place.path):
         from torchkiln.stages import from_parts, from_recipe
+        from torchkiln.stages.going_on import Wish
 
         parts = None if model is None else from_parts.Parts(model, loss, optimizer, data)
         if parts is None and loaded.data.class_path:
             parts = from_parts.from_recipe(loaded)
         if directory is not None:
-            own = loaded.task == "custom"
-            went_on = from_parts.resume(directory, parts, progress) if own else from_recipe.resume(directory, progress)
-            return Run(went_on)
+            wish = Wish(loaded.train.devices, accept_data_change)
+            if loaded.task == "custom":
+                return Run(from_parts.resume(directory, parts, wish, progress))
+            return Run(from_recipe.resume(directory, wish, progress))
         if parts is not None:
             return Run(from_parts.start(parts, loaded, place, progress))
         return Run(from_recipe.start(loaded, place, progress))
@@ -202,6 +210,17 @@ def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
     return comparing.compare([_open(run).path for run in runs])
 
 
+def verify(run: str | Path | Run) -> dict[str, Any]:
+    """Check every file of a run's checkpoints.
+
+    Returns:
+        `ok`, `text`, `checkpoints` (each with its `fault`, if any), `resume_from` (a step), `complete` and `best`.
+    """
+    from torchkiln.runs.verify import verify as verify_run
+
+    return verify_run(_open(run))
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of a recipe."""
     return recipes.json_schema()
@@ -223,6 +242,11 @@ def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
     if not path.exists():
         raise RecipeError(_not_there(path, "a recipe (.yaml), or a folder or file of data"))
     return recipes.loads(_proposal(path, str(path), target or _target_of(overrides)), overrides)
+
+
+def _devices_alone(overrides: Mapping[str, Any] | Sequence[str]) -> bool:
+    """Whether nothing but the number of processes is to change."""
+    return all(str(o).partition("=")[0] == "train.devices" for o in overrides)
 
 
 def _target_of(overrides: Mapping[str, Any] | Sequence[str]) -> str | None:

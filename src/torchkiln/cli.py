@@ -122,22 +122,27 @@ def fit(
     target: Target = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
     overwrite: Overwrite = False,
+    accept_data_change: Annotated[
+        bool, typer.Option("--accept-data-change", help="With --resume: go on though the data has changed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train, test on held-out data, and write the report."""
     from torchkiln import api
     from torchkiln.report import terminal
 
-    if resume is not None and (words or out or target or overwrite):
+    changed = [w for w in words or [] if not w.startswith("train.devices=")]
+    if resume is not None and (changed or out or target or overwrite):
         raise RecipeError(
-            f"--resume goes on with a run as it was begun and takes nothing else; to change something start a new "
-            f"one: torchkiln fit {resume}/recipe.yaml KEY=VALUE"
+            f"--resume goes on with a run as it was begun and takes nothing else but train.devices; to change "
+            f"something start a new one: torchkiln fit {resume}/recipe.yaml KEY=VALUE"
         )
-    source, overrides = (None, []) if resume else _source_and_overrides(words or [])
+    source, overrides = (None, words or []) if resume else _source_and_overrides(words or [])
     if target is not None:
         overrides.append(f"data.target={json.dumps(target)}")
     with terminal.display(silent=as_json) as progress:
-        run = api.fit(source, overrides, out=out, resume=resume, overwrite=overwrite, target=target, progress=progress)
+        run = api.fit(source, overrides, out=out, resume=resume, overwrite=overwrite, target=target,
+                      accept_data_change=accept_data_change, progress=progress)  # fmt: skip
     path = Path(run.path)
     tested = _read_json(path / "test.json")
     if as_json:
@@ -213,6 +218,19 @@ def compare(
 
     compared = api.compare(list(runs))
     _print_json(compared) if as_json else terminal.show(lines(compared))
+
+
+@app.command()
+def verify(run: RunPath, as_json: Json = False) -> None:
+    """Check every file of a run's checkpoints, and say what can be resumed; exit code 1 if nothing can."""
+    from torchkiln import api
+    from torchkiln.report import terminal
+    from torchkiln.runs.verify import lines
+
+    found = api.verify(run)
+    _print_json(found) if as_json else terminal.show([("", line) for line in lines(found)])
+    if not found["ok"]:
+        raise typer.Exit(1)
 
 
 @app.command()

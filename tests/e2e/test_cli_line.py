@@ -27,6 +27,8 @@ FILES = {
     "events.jsonl",
     "checkpoints",
     "best.json",
+    "begun.json",
+    "files.parquet",
     "test.json",
     "predictions.parquet",
     "mistakes.json",

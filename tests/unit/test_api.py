@@ -40,6 +40,9 @@ def test_the_target_can_be_said(table: Path) -> None:
         ({"recipe": "gone.yaml"}, RecipeError, "gone.yaml"),
         ({"recipe": "gone"}, RecipeError, "does not exist"),
         ({"resume": "gone"}, RunError, "does not exist"),
+        ({"resume": "gone", "overrides": {"train.epochs": 3}}, RecipeError, "goes on with a run as it is"),
+        ({"resume": "gone", "overrides": ["train.devices=2"]}, RunError, "does not exist"),
+        ({"recipe": {"task": "custom"}, "accept_data_change": True}, RecipeError, "is about a run that goes on"),
         ({"recipe": {"task": "tabel"}}, RecipeError, "unknown task 'tabel'"),
     ],
 )

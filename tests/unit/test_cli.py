@@ -15,6 +15,7 @@ import pytest
 from torchkiln import api, cli
 from torchkiln.errors import DataError, RecipeError, RunFailed
 from torchkiln.recipe.load import json_schema
+from torchkiln.runs.directory import RunDirectory
 
 TEST = {
     "n": 10,
@@ -108,7 +109,12 @@ def test_fit_goes_on_with_a_run(fitted: dict[str, Any], capsys: Captured) -> Non
 def test_a_run_goes_on_as_it_was_begun(more: list[str], fitted: dict[str, Any], capsys: Captured) -> None:
     code, _, err = says(capsys, "fit", "--resume", "runs/x", *more)
     assert (code, fitted) == (2, {})
-    assert "takes nothing else; to change something start a new one: torchkiln fit runs/x/recipe.yaml" in err
+    assert "takes nothing else but train.devices; to change something start a new one: torchkiln fit" in err
+
+
+def test_a_run_goes_on_with_other_processes_or_data_where_it_is_said(fitted: dict[str, Any], capsys: Captured) -> None:
+    assert says(capsys, "fit", "--resume", "runs/x", "train.devices=2", "--accept-data-change")[0] == 0
+    assert (fitted["overrides"], fitted["accept_data_change"]) == (["train.devices=2"], True)
 
 
 def test_a_file_with_an_equals_sign_is_a_file(folder: Path, fitted: dict[str, Any], capsys: Captured) -> None:
@@ -168,6 +174,21 @@ def test_test_report_and_compare(monkeypatch: pytest.MonkeyPatch, capsys: Captur
     assert json.loads(says(capsys, "compare", "a", "b", "--json")[1]) == {"runs": ["a", "b"]}
 
 
+def test_verify_says_what_is_whole_and_ends_with_1_if_nothing_can_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    made = RunDirectory.create(folder / "run")
+    made.write_text("recipe.yaml", "task: x\n")
+    code, out, err = says(capsys, "verify", "run")
+    assert (code, err) == (0, "") and out.endswith("goes on from step 0; no best weights are whole\n")
+    (made.path / "checkpoints" / "step-00000001").mkdir()
+    code, out, err = says(capsys, "verify", "run")
+    assert (code, err) == (1, "") and "damaged: " in out and "nothing to go on from" in out
+    code, out, _ = says(capsys, "verify", "run", "--json")
+    assert code == 1 and json.loads(out)["ok"] is False
+    assert says(capsys, "verify", "nowhere")[0] == 2
+
+
 def test_schema_is_the_schema(capsys: Captured) -> None:
     assert json.loads(says(capsys, "schema")[1]) == json_schema()
 
@@ -176,7 +197,7 @@ def test_version_and_help(capsys: Captured) -> None:
     assert says(capsys, "--version")[1].startswith("torchkiln ")
     code, out, _ = says(capsys, "--help")
     assert code == 0
-    for verb in ("init", "fit", "test", "predict", "report", "compare", "schema"):
+    for verb in ("init", "fit", "test", "predict", "report", "compare", "verify", "schema"):
         assert verb in out
     assert "KEY=VALUE" in says(capsys, "fit", "--help")[1]
 

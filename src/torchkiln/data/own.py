@@ -59,6 +59,11 @@ class OwnData:
     splits: dict[str, OwnSplit]
     findings: list[Finding] = field(default_factory=list)
 
+    @property
+    def lengths(self) -> dict[str, int | None]:
+        """Samples by split; None where they cannot be counted."""
+        return {name: None if split.store is None else len(split.store) for name, split in self.splits.items()}
+
 
 @dataclass(frozen=True)
 class SampleSeed:

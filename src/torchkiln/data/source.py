@@ -41,6 +41,8 @@ class Source:
         root: Folder that relative paths start from.
         digest: SHA-256 over what was read: names, sizes and bytes.
         findings: What was noticed while reading, such as files left out.
+        files: Each file that was read: its name below the root, bytes, and SHA-256 (of both ends where the data
+            is large).
     """
 
     kind: Kind
@@ -48,6 +50,7 @@ class Source:
     root: Path
     digest: str
     findings: list[Finding] = field(default_factory=list)
+    files: list[tuple[str, int, str]] = field(default_factory=list)
 
     def rows(self, split: str) -> pl.DataFrame:
         """The frame's rows of one split, in the order of the source."""

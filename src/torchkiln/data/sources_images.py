@@ -72,13 +72,13 @@ def folders(roots: dict[str | None, Path]) -> Source:
         raise DataError(_nothing(first, left))
     _refuse_nested(first, pictures)
     pictures.sort(key=lambda p: p.key)
-    digest, findings = _digest(pictures)
+    digest, files, findings = _digest(pictures)
     frame = pl.DataFrame(
         {"key": [p.key for p in pictures], "split": [p.split for p in pictures],
          "image": [p.path for p in pictures], LABEL: [p.label for p in pictures]},
         schema={"key": pl.String, "split": pl.String, "image": pl.String, LABEL: pl.String},
     )  # fmt: skip
-    return Source("images", frame, base, digest, _left_out(left) + findings)
+    return Source("images", frame, base, digest, _left_out(left) + findings, files)
 
 
 def holds_classes(folder: Path) -> bool:
@@ -238,17 +238,18 @@ def _kind_of(key: str) -> str:
     return f"{suffix} file" if suffix else "file without a suffix"
 
 
-def _digest(pictures: list[Picture]) -> tuple[str, list[Finding]]:
-    """SHA-256 over the sorted keys, sizes and contents."""
+def _digest(pictures: list[Picture]) -> tuple[str, list[tuple[str, int, str]], list[Finding]]:
+    """SHA-256 over the sorted keys, sizes and contents; the same of each file; and what is to be said of it."""
     whole = sum(p.size for p in pictures) <= _WHOLE
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         contents = pool.map(lambda p: _file_digest(p.path, whole), pictures, chunksize=64)
-        lines = [f"{p.key}\0{p.size}\0{d}\n" for p, d in zip(pictures, contents, strict=True)]
+        files = [(p.key, p.size, d) for p, d in zip(pictures, contents, strict=True)]
+    lines = [f"{key}\0{size}\0{content}\n" for key, size, content in files]
     digest = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
     if whole:
-        return digest, []
+        return digest, files, []
     text = "more than 4 GiB of pictures: the data digest covers names, sizes and both ends of each file"
-    return digest, [Finding("partial_digest", "note", text)]
+    return digest, files, [Finding("partial_digest", "note", text)]
 
 
 def _file_digest(path: str, whole: bool) -> str:
@@ -280,9 +281,9 @@ def _with_paths(table: Source, frame: pl.DataFrame, name: str) -> Source:
         frame = frame.with_columns(pl.Series("key", [Path(p).as_posix() for p in listed]))
     pictures = [Picture(p, None, "", p, os.path.getsize(p)) for p in sorted(set(there))]
     keyed = [replace(p, key=os.path.relpath(p.path, table.root)) for p in pictures]
-    digest, findings = _digest(keyed)
+    digest, files, findings = _digest(keyed)
     digest = hashlib.sha256((table.digest + digest).encode()).hexdigest()
-    return Source("images", frame, table.root, digest, table.findings + findings)
+    return Source("images", frame, table.root, digest, table.findings + findings, table.files + files)
 
 
 def _base(root: Path, listed: list[str | None]) -> Path:

@@ -106,7 +106,7 @@ def load(parts: list[Part], *, target: str | None = None, text: Iterable[str] = 
     frame, typing = _joined(frames, all(written), text)
     frame, given = _split_column(frame)
     digest = hashlib.sha256(repr(digests).encode()).hexdigest()
-    return Source("table", frame, root, digest, findings + unlike + typing + given)
+    return Source("table", frame, root, digest, findings + unlike + typing + given, digests)
 
 
 # One file

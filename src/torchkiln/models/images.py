@@ -7,6 +7,7 @@ head go by the same names for all. They take pictures [B, 3, H, W] of uint8, or 
 from __future__ import annotations
 
 import inspect
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,12 @@ def _drop_auxiliary(net: nn.Module) -> None:
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(f"model.pretrained: there is no file {path}; give true, false, auto or a file of weights")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            unpacked = sum(entry.file_size for entry in packed.infolist())
+        if unpacked > path.stat().st_size:
+            raise ModelError(f"model.pretrained: {path} is packed and would take {unpacked:,} bytes; torch stores "
+                             "weights unpacked, so this is no file of weights to trust")  # fmt: skip
     try:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # both libraries raise many kinds for a file that is none of theirs

@@ -316,10 +316,24 @@ def environment(material: Material) -> Json | None:
             ],
         ),
         ("Versions", _pairs(env.get("versions"))),
-        ("Data and code", [("data digest", env.get("data_digest")), *_pairs(env.get("git"), "git ")]),
+        (
+            "Data and code",
+            [
+                ("data digest", env.get("data_digest")),
+                ("exact resume", _exact(env.get("not_bitwise"))),
+                *_pairs(env.get("git"), "git "),
+            ],
+        ),
     ]
     shown = [(title, [(k, str(v)) for k, v in pairs if v not in (None, "")]) for title, pairs in groups]
     return {"groups": [g for g in shown if g[1]], "packages": _pairs(env.get("packages"))}
+
+
+def _exact(reasons: Any) -> str | None:
+    """Whether an interrupted run ends bitwise as a whole one does, or why not."""
+    if not isinstance(reasons, list):
+        return None
+    return "not bitwise: " + "; ".join(map(str, reasons)) if reasons else "holds"
 
 
 def _said(env: Json, key: str, say: Any) -> str | None:

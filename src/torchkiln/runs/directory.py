@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import json
@@ -15,12 +16,16 @@ from typing import Any
 
 from torchkiln.errors import RunError
 from torchkiln.registry import did_you_mean
+from torchkiln.runs import lock
 
 RECIPE, DECISIONS = "recipe.yaml", "decisions.jsonl"
+EVENTS = "events.jsonl"
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """What the system answers where nothing more can be written."""
 CHILD, CHILD_RESUMES = "TORCHKILN_RUN", "TORCHKILN_RESUMES"
 """Variables that tell the further processes that Lightning starts the run directory, and whether it goes on."""
+
+_MOST_REMEMBERED = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._remembered: dict[str, bytes] = {}
 
     @classmethod
     def create(cls, path: str | Path, overwrite: bool = False) -> RunDirectory:
@@ -76,13 +82,14 @@ class RunDirectory:
                 nothing can be written.
         """
         path = Path(path)
+        lock.refuse_if_held(path)
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; choose another run directory with --out")
         there = next(p for p in (path, *path.absolute().parents) if p.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise RunError(f"{path}: the run directory cannot be written, since {there} cannot; choose another "
                            "with --out")  # fmt: skip
-        holds = sorted(p.name for p in path.iterdir()) if path.exists() else []
+        holds = sorted(p.name for p in path.iterdir() if p.name != lock.NAME) if path.exists() else []
         if holds and RECIPE not in holds and "checkpoints" not in holds:
             raise RunError(f"{path} is not empty and is no run directory (it holds {holds[0]}); choose another "
                            "with --out")  # fmt: skip
@@ -95,17 +102,39 @@ class RunDirectory:
         """A run directory that exists.
 
         Raises:
-            RunError: There is none.
+            RunError: There is none, or something in it is a link to elsewhere.
         """
         path = Path(path)
         if not (path / RECIPE).is_file():
             beside = [p.name for p in path.parent.glob("*") if (p / RECIPE).is_file()]
             found = "is no run directory (it holds no recipe.yaml)" if path.exists() else "does not exist"
             raise RunError(f"{path} {found}{did_you_mean(path.name, beside) if beside else ''}")
+        inside = path.resolve()
+        for entry in path.iterdir():
+            if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
+                raise RunError(f"{entry} is a link out of the run directory, where nothing may be read or written; put "
+                               "the real file there")  # fmt: skip
         return cls(path)
+
+    def remember(self) -> None:
+        """Keep what the run began with in memory, so that it can be made again if somebody removes the directory."""
+        names = [p for p in self.path.iterdir() if p.suffix in (".json", ".yaml") and p.is_file()]
+        self._remembered = {p.name: p.read_bytes() for p in names if p.stat().st_size <= _MOST_REMEMBERED}
+
+    def _mend(self) -> None:
+        """Make a directory again that was removed while the run went on."""
+        if not self._remembered or (self.path / RECIPE).is_file():
+            return
+        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        for name, content in self._remembered.items():
+            if not (self.path / name).exists():
+                write_atomic(self.path / name, content)
+        self.event("resume", "the run directory was removed while the run went on; it is made again, without the rows "
+                   "and weights written so far", "warn")  # fmt: skip
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file atomically: a reader sees the old content or the new."""
+        self._mend()
         write_atomic(self.path / name, text.encode())
 
     def write_json(self, name: str, data: Any) -> None:
@@ -130,13 +159,14 @@ class RunDirectory:
         self, kind: str, text: str, level: str = "note", step: int | None = None,
         epoch: int | None = None, **more: Any,
     ) -> None:  # fmt: skip
-        """Add a line to events.jsonl."""
+        """Add a line to events.jsonl; of the kind `resume` where it is about the going on itself and no step."""
+        self._mend()
         line = {"step": step, "epoch": epoch, "kind": kind, "level": level, "text": text, **more}
-        append_line(self.path / "events.jsonl", json.dumps(_plain(line), ensure_ascii=False))
+        append_line(self.path / EVENTS, json.dumps(_plain(line), ensure_ascii=False))
 
     def events(self) -> list[dict[str, Any]]:
         """All lines of events.jsonl."""
-        file = self.path / "events.jsonl"
+        file = self.path / EVENTS
         return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
     def rows(self, table: str) -> list[dict[str, str]]:
@@ -149,6 +179,7 @@ class RunDirectory:
 
     def append_row(self, table: str, row: Mapping[str, Any]) -> None:
         """Add a row to a table; the first one gives the columns."""
+        self._mend()
         file = self.path / f"{table}.csv"
         if not file.is_file() or file.stat().st_size == 0:
             append_line(file, _csv_line(list(row)))
@@ -165,13 +196,21 @@ class RunDirectory:
 
     def sizes(self) -> dict[str, int]:
         """Lengths in bytes of the files that only grow, by name."""
+        self._mend()
         return {p.name: p.stat().st_size for p in sorted(self.path.iterdir()) if _grows(p)}
 
     def truncate(self, sizes: Mapping[str, int]) -> None:
-        """Cut the files that only grow back to these lengths; those not named become empty."""
+        """Cut the files that only grow back to these lengths; those not named become empty.
+
+        What was said of a resume itself stays: the steps are taken again, the resume is not.
+        """
         for file in self.path.iterdir():
-            if _grows(file) and file.stat().st_size > sizes.get(file.name, 0):
-                os.truncate(file, sizes.get(file.name, 0))
+            length = sizes.get(file.name, 0)
+            if _grows(file) and file.stat().st_size > length:
+                lasting = _about_resumes(file.read_bytes()[length:]) if file.name == EVENTS else []
+                os.truncate(file, length)
+                for line in lasting:
+                    append_line(file, line)
 
     def finish(self, stage: str) -> None:
         """Note that a stage ended, so that a resume does only what is missing."""
@@ -214,14 +253,16 @@ def append_line(file: Path, line: str) -> None:
             if out.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
-        if file.exists():
+        with contextlib.suppress(OSError):  # what could not be written is what there is to say
             os.truncate(file, before)
         raise
 
 
 def _clear(path: Path) -> None:
-    """Remove the run that is there."""
+    """Remove the run that is there, but for the lock on it."""
     for entry in path.iterdir() if path.exists() else ():
+        if entry.name == lock.NAME:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -229,7 +270,17 @@ def _clear(path: Path) -> None:
 
 
 def _grows(file: Path) -> bool:
-    return file.suffix in (".csv", ".jsonl") and file.name != DECISIONS
+    return file.suffix in (".csv", ".jsonl") and file.name != DECISIONS and not file.is_symlink()
+
+
+def _about_resumes(tail: bytes) -> list[str]:
+    """The lines of events.jsonl that a resume was told by, a torn last one left out."""
+    found = []
+    for line in tail.decode(errors="replace").splitlines():
+        with contextlib.suppress(ValueError, AttributeError):
+            if json.loads(line).get("kind") == "resume":
+                found.append(line)
+    return found
 
 
 def _cell(value: Any) -> str:

@@ -25,14 +25,17 @@ from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import load_object
 from torchkiln.runs.directory import RECIPE, Place, RunDirectory
 from torchkiln.runs.progress import Progress
+from torchkiln.stages import going_on
 from torchkiln.stages.run import (
     EVAL_BATCH,
     as_child,
     best_of,
     conclude,
+    is_complete,
     train,
     write_finding,
     write_plan,
+    write_resume,
     write_test,
 )
 from torchkiln.tasks.custom import DEFAULTS, Custom
@@ -75,7 +78,7 @@ def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Pat
     """A run from the first look at the parts to the report; gives its directory."""
     begun = time.perf_counter()
     if child := as_child(recipe):
-        return resume(child, parts, Progress())
+        return resume(child, parts, going_on.Wish(), Progress())
     RunDirectory.check_free(place.path, place.overwrite)
     recipe = _resolved(recipe, parts)
     progress.stage("data", "looking at the first batch")
@@ -85,31 +88,47 @@ def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Pat
     net = _net(parts, recipe)
     task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
     planned = _plan(task, net, recipe, data, progress)
-    run = RunDirectory.create(place.path, place.overwrite)
-    for finding in data.findings:
-        write_finding(run, finding)
-    write_plan(run, planned, net, digest=None)
-    run.write_text(RECIPE, recipes.dump(planned.recipe))
-    return _go(run, task, net, planned.recipe, data, parts, progress, begun, resume=False)
+    with going_on.alone(place.path):
+        run = RunDirectory.create(place.path, place.overwrite)
+        for finding in data.findings:
+            write_finding(run, finding)
+        write_plan(run, planned, net, digest=None)
+        going_on.write_begun(run, planned.recipe, None, data.lengths)
+        for reason in going_on.reasons_known(planned.recipe, data.findings):
+            going_on.note(run, reason, progress)
+        run.write_text(RECIPE, recipes.dump(planned.recipe))
+        return _go(run, task, net, planned.recipe, data, parts, progress, begun, resume=False)
 
 
-def resume(run: RunDirectory, parts: Parts | None, progress: Progress) -> Path:
-    """Go on with a run, given its parts anew; None: those that its recipe names.
+def resume(run: RunDirectory, parts: Parts | None, wish: going_on.Wish, progress: Progress) -> Path:
+    """Do what is missing of a run, given its parts anew.
+
+    Args:
+        run: The run.
+        parts: As it was begun with; None: none were given, and its recipe names none.
+        wish: In which it may go on otherwise than it was begun.
+        progress: Who shows it.
 
     Raises:
-        RunError: The parts were objects, which no file can bring back.
+        RecipeError: The recipe is not what the run began with.
+        DataError: The datasets are not as long as they were.
+        RunError: The parts were objects, which no file can bring back; or another process is at it.
     """
     begun = time.perf_counter()
-    recipe = recipes.load(run.path / RECIPE, check_paths=False)
-    if parts is None:
-        if not (recipe.model.class_path and recipe.data.class_path):
-            raise RunError(f"{run.path} was begun with objects from Python; go on by torchkiln.fit(model=..., "
-                           f"data=..., resume={str(run.path)!r})")  # fmt: skip
-        parts = from_recipe(recipe)
-    data = own.read(parts.data, recipe.seed)
-    net = _net(parts, recipe)
-    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
-    return _go(run, task, net, recipe, data, parts, progress, begun, resume=True)
+    named = recipes.load(run.path / RECIPE, check_paths=False).model.class_path
+    if parts is None or (parts.model is None and not named):
+        raise RunError(f"{run.path} was begun with objects from Python; go on by torchkiln.fit(model=..., "
+                       f"data=..., resume={str(run.path)!r})")  # fmt: skip
+    if is_complete(run, progress):
+        return run.path
+    with going_on.alone(run.path) as left:
+        recipe = going_on.checked_recipe(run, wish)
+        data = own.read(parts.data, recipe.seed)
+        going_on.check_samples(run, data.lengths, wish, progress)
+        net = _net(parts, recipe)
+        task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
+        write_resume(run, recipe, left, progress)
+        return _go(run, task, net, recipe, data, parts, progress, begun, resume=True)
 
 
 def _go(
@@ -120,11 +139,12 @@ def _go(
     if not run.finished("fit"):
         train(run, job, recipe, progress, resume)
     training.load_best(job.net, run)
-    progress.stage("test", "testing the best weights on held-out data")
-    if task is None:
-        _test_module(run, net, recipe, data)
-    else:
-        _test_task(run, task, net, recipe, data)
+    if not run.finished("test"):
+        progress.stage("test", "testing the best weights on held-out data")
+        if task is None:
+            _test_module(run, net, recipe, data)
+        else:
+            _test_task(run, task, net, recipe, data)
     return conclude(run, progress, begun)
 
 

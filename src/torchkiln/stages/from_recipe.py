@@ -11,19 +11,22 @@ import polars as pl
 from torch import nn
 
 from torchkiln.codec.target import Labels
-from torchkiln.errors import DataError, ModelError
+from torchkiln.errors import ModelError
 from torchkiln.evaluation import held_out
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
 from torchkiln.runs.directory import RECIPE, Place, RunDirectory
 from torchkiln.runs.progress import Progress
+from torchkiln.stages import going_on
 from torchkiln.stages.run import (
     EVAL_BATCH,
     as_child,
     conclude,
+    is_complete,
     train,
     write_finding,
     write_plan,
+    write_resume,
     write_test,
 )
 from torchkiln.tasks._base import Task, first_batch
@@ -48,28 +51,41 @@ def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
     prepared = _bound(prepared, planned.recipe)
     progress.plan(planned.decisions)
-    run = RunDirectory.create(place.path, place.overwrite)
-    _write_start(run, prepared, planned, net)
-    _fit(run, prepared, net, criterion, progress, resume=False)
-    return _finish(run, prepared, net, progress, begun)
+    with going_on.alone(place.path):
+        run = RunDirectory.create(place.path, place.overwrite)
+        _write_start(run, prepared, planned, net, progress)
+        _fit(run, prepared, net, criterion, progress, resume=False)
+        return _finish(run, prepared, net, progress, begun)
 
 
-def resume(run: RunDirectory, progress: Progress) -> Path:
+def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
     """Do what is missing of a run: the rest of its training, the test, the report.
 
+    Args:
+        run: The run.
+        wish: In which it may go on otherwise than it was begun.
+        progress: Who shows it.
+
     Raises:
-        DataError: The data is not what the run began with.
+        RecipeError: The recipe is not what the run began with.
+        DataError: The data is not.
+        RunError: Another process is at it.
     """
     begun = time.perf_counter()
-    recipe = recipes.load(run.path / RECIPE)
-    if all(run.finished(s) for s in ("fit", "test", "report")):
-        progress.message("the run is complete; nothing is left to do")
+    if is_complete(run, progress):
         return run.path
-    progress.stage("data", "reading and checking the data")
-    prepared = prepare(recipe)
-    known = run.read_json("environment.json", {}).get("data_digest")
-    if known and known != prepared.source.digest:
-        raise DataError(f"{run.path}: the data has changed since this run began; put it back, or start a new run")
+    with going_on.alone(run.path) as left:
+        recipe = going_on.checked_recipe(run, wish)
+        progress.stage("data", "reading and checking the data")
+        check = going_on.DataCheck(run, wish, progress)
+        prepared = prepare(recipe, check.seen, check.codec)
+        write_resume(run, recipe, left, progress)
+        if check.changed:
+            _write_splits(run, prepared)
+        return _go_on(run, prepared, progress, begun)
+
+
+def _go_on(run: RunDirectory, prepared: Prepared, progress: Progress, begun: float) -> Path:
     net, criterion = _build(prepared)
     for decision in run.read_json("plan.json", {}).get("decisions", []):
         if decision["chosen"] == plan.KEEP_FREED:
@@ -113,17 +129,24 @@ def _bound(prepared: Prepared, recipe: Recipe) -> Prepared:
                     prepared.decisions)  # fmt: skip
 
 
-def _write_start(run: RunDirectory, prepared: Prepared, planned: plan.Plan, net: nn.Module) -> None:
+def _write_start(
+    run: RunDirectory, prepared: Prepared, planned: plan.Plan, net: nn.Module, progress: Progress
+) -> None:  # fmt: skip
     """All that is known before the first step. The recipe comes last: with it the directory is a run."""
     run.write_json("codec.json", prepared.codec.state(run.path))
-    column = prepared.codec.target.column
-    frame = prepared.source.frame
-    splits = frame.select("key", "split", pl.col(column).alias("target"))
-    splits.write_parquet(run.path / "splits.parquet")
+    _write_splits(run, prepared)
     for finding in prepared.findings:
         write_finding(run, finding)
     write_plan(run, planned, net, prepared.source.digest)
+    going_on.write_begun(run, prepared.recipe, prepared.source, {})
+    for reason in going_on.reasons_known(prepared.recipe, prepared.findings):
+        going_on.note(run, reason, progress)
     run.write_text(RECIPE, recipes.dump(prepared.recipe))
+
+
+def _write_splits(run: RunDirectory, prepared: Prepared) -> None:
+    target = pl.col(prepared.codec.target.column).alias("target")
+    prepared.source.frame.select("key", "split", target).write_parquet(run.path / going_on.SPLITS)
 
 
 def _fit(

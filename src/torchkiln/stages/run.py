@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from torchkiln.data.source import Finding
-from torchkiln.errors import KilnError, RunFailed
+from torchkiln.errors import DataError, KilnError, RunError, RunFailed
 from torchkiln.recipe.schema import Recipe
 from torchkiln.report import page
 from torchkiln.runs import environment
 from torchkiln.runs.directory import CHILD, CHILD_RESUMES, RunDirectory
 from torchkiln.runs.progress import Progress
+from torchkiln.stages import going_on
 from torchkiln.training import fit as training
 from torchkiln.training import jobs, plan
 
@@ -35,21 +36,47 @@ def write_plan(run: RunDirectory, planned: plan.Plan, net: nn.Module, digest: st
     recipe = planned.recipe
     run.write_json("plan.json", {"decisions": planned.decisions, "seconds": planned.seconds})
     parameters = list(net.parameters())
-    described = environment.describe(Path.cwd())
-    described["versions"]["cuda"] = torch.version.cuda if torch.cuda.is_available() else None
     run.write_json(
         "environment.json",
         {
-            "device": {"type": recipe.train.device, "name": plan.device_name(recipe.train.device),
-                       "count": recipe.train.devices},
+            **machine(recipe),
             "precision": {"mode": recipe.train.precision, "kept_fp32": planned.kept_fp32},
-            **described,
             "data_digest": digest,
             "threads": recipe.train.threads,
             "parameters": sum(p.numel() for p in parameters),
             "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+            "not_bitwise": [],
         },
-    )  # fmt: skip
+    )
+
+
+def machine(recipe: Recipe) -> dict[str, Any]:
+    """The device, the versions and the rest of what a life of a run trains on."""
+    train = recipe.train
+    described = environment.describe(Path.cwd())
+    described["versions"]["cuda"] = torch.version.cuda if torch.cuda.is_available() else None
+    described["cpu"]["kernels"] = torch.backends.cpu.get_cpu_capability()
+    named = plan.device_name(train.device)
+    return {"device": {"type": train.device, "name": named, "count": train.devices}, **described}
+
+
+def is_complete(run: RunDirectory, progress: Progress) -> bool:
+    """Whether all stages ended, which is then said."""
+    complete = all(run.finished(stage) for stage in ("fit", "test", "report"))
+    if complete:
+        progress.message("the run is complete; nothing is left to do")
+    return complete
+
+
+def write_resume(run: RunDirectory, recipe: Recipe, left: str | None, progress: Progress) -> None:
+    """What is to be said of a further life of a run before it trains.
+
+    Args:
+        left: Who left the run directory locked, if anyone.
+    """
+    if left:
+        run.event("resume", f"{left} ended without a word while it trained here; the run is taken over")
+    going_on.check_machine(run, machine(recipe), recipe, progress)
 
 
 def as_child(recipe: Recipe) -> RunDirectory | None:
@@ -63,9 +90,11 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     """The fit stage: whatever ends it early leaves a run that can be resumed, and words that say so.
 
     Raises:
+        RunError: The checkpoint to go on from is of another model.
         RunFailed: Training stopped before its end.
     """
     progress.stage("fit", "training")
+    run.remember()
     resume = bool(int(os.environ.get(CHILD_RESUMES, resume)))
     begun = time.perf_counter()
     os.environ |= {CHILD: str(run.path), CHILD_RESUMES: str(int(resume))}
@@ -73,11 +102,16 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     try:
         with training.process_settings(recipe):
             best = training.fit(job, recipe, run, progress, resume)
+    except DataError as error:  # a file that went bad, or away, under way
+        raise RunFailed(f"{error}; mend it, then {again}") from error
     except KilnError:
         raise
     except (KeyboardInterrupt, SystemExit) as error:
         raise RunFailed(f"stopped at once, at the cost of what was not yet saved; {again}") from error
     except Exception as error:
+        if "loading state_dict" in str(error):
+            raise RunError(f"{run.path / 'checkpoints'} holds the state of another model: {_keys(error)}; put its own "
+                           "checkpoints back") from error  # fmt: skip
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         raise RunFailed(f"training failed: {type(error).__name__}: {first}; the run is kept: {again}") from error
     finally:
@@ -87,6 +121,12 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     run.write_json("best.json", best)
     note_time(run, "train_seconds", time.perf_counter() - begun)
     run.finish("fit")
+
+
+def _keys(error: Exception) -> str:
+    """The tensors that do not fit, as torch names them below its first line."""
+    named = [line.strip().rstrip(". ") for line in str(error).splitlines()[1:] if line.strip()]
+    return "; ".join(named[:2]) + (f"; and {len(named) - 2} more" if len(named) > 2 else "")
 
 
 def conclude(run: RunDirectory, progress: Progress, begun: float) -> Path:

@@ -34,7 +34,7 @@ from torchkiln.training.module import KilnModule
 from torchkiln.training.processes import ElasticStrategy
 from torchkiln.training.recorder import Recorder, last_step
 from torchkiln.training.recovery import At, Recovery
-from torchkiln.training.run_state import BEST, RunStateIO, go_back
+from torchkiln.training.run_state import RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
@@ -273,7 +273,7 @@ def load_best(net: nn.Module, run: RunDirectory) -> Path:
     Raises:
         RunError: There are none that are whole.
     """
-    folder = checkpoints.newest(run.path / "checkpoints", BEST)
+    folder = checkpoints.newest(run.path / "checkpoints", checkpoints.BEST)
     if folder is None:
         raise RunError(f"{run.path / 'checkpoints'} holds no best weights that are whole; train first")
     load_weights(net, state_files.load_tensors(folder / "weights.safetensors"), folder)

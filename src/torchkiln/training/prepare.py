@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,14 +59,19 @@ class Prepared:
         return self.source.rows("train")
 
 
-def read(recipe: Recipe) -> tuple[Source, list[Finding]]:
+def read(recipe: Recipe, seen: Callable[[Source], Source] | None = None) -> tuple[Source, list[Finding]]:
     """The data of a recipe with splits, checked.
+
+    Args:
+        recipe: Whose data it is.
+        seen: Is given the data as read, before it is split and checked, and gives what to go on with.
 
     Raises:
         DataError: It cannot be read, or something would spoil the result.
     """
     task = load_task(recipe.task)
     source = sources.read(recipe.data, task.source_kind)
+    source = seen(source) if seen else source
     target = target_column(recipe, source)
     source = splits.assign(source, recipe.data, target, task.prediction_kind == "classes", recipe.seed)
     source = findings.check(source, recipe.data, target, task.prediction_kind == "classes")
@@ -75,17 +81,25 @@ def read(recipe: Recipe) -> tuple[Source, list[Finding]]:
     return source, source.findings
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(
+    recipe: Recipe, seen: Callable[[Source], Source] | None = None, fitted: Callable[[], Codec | None] = lambda: None
+) -> Prepared:
     """Everything up to the first batch.
+
+    Args:
+        recipe: As loaded.
+        seen: As for `read`.
+        fitted: Asked once the data is read: the codec to use in place of one fitted on the training rows, if any.
 
     Raises:
         DataError: The data cannot be used.
         RecipeError: The recipe does not fit the data.
     """
-    source, found = read(recipe)
+    source, found = read(recipe, seen)
     task_class = load_task(recipe.task)
     recipe = resolve(recipe, task_class.defaults(source, recipe))
-    codec, words = task_class.fit_codec(source.rows("train"), recipe)
+    kept = fitted()
+    codec, words = (kept, []) if kept else task_class.fit_codec(source.rows("train"), recipe)
     task: Task = task_class(recipe, codec)
     stores, targets, decision = _stores(source, codec, recipe)
     return Prepared(recipe, task, source, stores, targets, [*found, *words], [decision])

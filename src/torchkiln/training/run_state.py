@@ -10,17 +10,15 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
-from safetensors import SafetensorError
 from torch import Tensor
 
 from torchkiln.errors import RunFailed
 from torchkiln.runs import checkpoints
 from torchkiln.runs.background import Background
+from torchkiln.runs.checkpoints import BEST, STEP
 from torchkiln.runs.directory import FULL_DISK, RunDirectory
 from torchkiln.training import state_files
 
-STEP, BEST = "step", "best"
-"""Names of the two kinds of checkpoint: the state to go on from, and the best weights."""
 KEEP = 2
 OURS = "torchkiln"
 """Key of our own state in Lightning's dict."""
@@ -49,23 +47,28 @@ class RunStateIO(CheckpointIO):
         weights = state_files.Copies(checkpoint["state_dict"])
         rest = state_files.Snapshot({k: v for k, v in checkpoint.items() if k != "state_dict"}, "state")
         best, self.best = self.best, None
+        named = checkpoint[OURS]["recorder"]["best"].get("step")
+        # what is kept of it elsewhere is of no use without the best weights that it speaks of
+        needs = [] if named is None else [f"{BEST}-{named:08d}"]
 
         def fill(folder: Path) -> None:
             weights.write(folder / "weights.safetensors")
             rest.write(folder)
 
-        self.background.start(lambda: self._write(Path(path), fill, best))
-        return None
+        def work() -> None:
+            if best is not None:
+                step, copies = best
+                checkpoints.write(
+                    Path(path).parent, f"{BEST}-{step:08d}", lambda to: copies.write(to / "weights.safetensors"),
+                    size=copies.bytes,
+                )  # fmt: skip
+            checkpoints.write(Path(path).parent, Path(path).name, fill, needs=needs, size=weights.bytes + rest.bytes)
+            checkpoints.keep_newest(Path(path).parent, STEP, KEEP, spare=self._spared)
+            # The best weights before stay until the next: the older state still names them.
+            checkpoints.keep_newest(Path(path).parent, BEST, KEEP)
 
-    def _write(self, path: Path, fill: Callable[[Path], None], best: tuple[int, state_files.Copies] | None) -> None:
-        folder = path.parent
-        if best is not None:  # first, since the state names it
-            step, copies = best
-            checkpoints.write(folder, f"{BEST}-{step:08d}", lambda to: copies.write(to / "weights.safetensors"))
-        checkpoints.write(folder, path.name, fill)
-        checkpoints.keep_newest(folder, STEP, KEEP, spare=self._spared)
-        # The best weights before stay until the next: the older state still names them.
-        checkpoints.keep_newest(folder, BEST, KEEP)
+        self.background.start(work)
+        return None
 
     def _spared(self, step: int) -> bool:
         return bool(self.keep_every) and step > 0 and step % self.keep_every == 0  # type: ignore[operator]
@@ -80,7 +83,7 @@ class RunStateIO(CheckpointIO):
 
     def finish(self) -> None:
         """Wait for the last write whatever came of it: a life that failed must leave its files alone."""
-        with contextlib.suppress(OSError, SafetensorError):
+        with contextlib.suppress(checkpoints.NotWritten):
             self.background.join()
 
     def check(self) -> None:
@@ -90,7 +93,7 @@ class RunStateIO(CheckpointIO):
     def _telling(self, ask: Callable[[], None]) -> None:
         try:
             ask()
-        except (OSError, SafetensorError) as error:
+        except checkpoints.NotWritten as error:
             raise RunFailed(_not_saved(self.run.path, error)) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -153,11 +156,10 @@ def process_flags() -> Mapping[str, Any]:
     }
 
 
-def _not_saved(run: Path, error: Exception) -> str:
+def _not_saved(run: Path, error: checkpoints.NotWritten) -> str:
     last = checkpoints.newest(run / "checkpoints", STEP)
-    full = isinstance(error, OSError) and error.errno in FULL_DISK
-    full = full or any(f"os error {number})" in str(error) for number in FULL_DISK)  # as safetensors says it
-    why = "the disk is full, or a quota is used up" if full else str(error)
-    rest = f"the checkpoint {last.name} is whole; make room, then: torchkiln fit --resume {run}" if last else \
-        "no earlier checkpoint exists"  # fmt: skip
-    return f"{run / 'checkpoints'}: a checkpoint could not be written: {why}; {rest}"
+    why = "the disk is full, or a quota is used up" if error.errno in FULL_DISK else error.strerror
+    room = f"make room for {error.needed:,} bytes" if error.errno in FULL_DISK else "mend that"
+    rest = f"the checkpoint {last.name} is whole; {room}, then: torchkiln fit --resume {run}" if last else \
+        f"no earlier checkpoint exists; {room} and start again"  # fmt: skip
+    return f"{error.folder}: the checkpoint could not be written, after several tries: {why}; {rest}"

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from torchkiln.data.order import TrainOrder
 from torchkiln.data.replayed import Replayed
+from torchkiln.runs.checkpoints import STEP
 from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.training import lightning_state
@@ -26,7 +27,7 @@ from torchkiln.training.module import KilnModule
 from torchkiln.training.processes import gathered, warm_up
 from torchkiln.training.recorder import Recorder
 from torchkiln.training.recovery import At
-from torchkiln.training.run_state import OURS, STEP, RunStateIO, lay_out_again, process_flags
+from torchkiln.training.run_state import OURS, RunStateIO, lay_out_again, process_flags
 from torchkiln.training.seeding import seed_all
 from torchkiln.training.signals import Signals, Stopped
 

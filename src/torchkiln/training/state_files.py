@@ -47,6 +47,11 @@ class Copies:
             else:
                 self.aliases[name] = same
 
+    @property
+    def bytes(self) -> int:
+        """Size of what is written, but for a short head."""
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
     def write(self, file: Path) -> None:
         """Write a safetensors file, which also tells of the aliases."""
         save_file(self.tensors, file, {ALIASES: json.dumps(self.aliases)} if self.aliases else None)
@@ -68,6 +73,11 @@ class Snapshot:
         live: dict[str, Tensor] = {}
         self._plain = json.dumps(_pack(tree, name, live))
         self._copies = Copies(live)
+
+    @property
+    def bytes(self) -> int:
+        """Size of what is written, but for a short head."""
+        return self._copies.bytes + len(self._plain)
 
     def write(self, folder: Path) -> None:
         """Write NAME.safetensors and NAME.json into `folder`."""

@@ -1,13 +1,14 @@
 """The run directory: files whole or not at all, and nothing lost."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from torchkiln.errors import RunError
-from torchkiln.runs import directory
+from torchkiln.runs import directory, lock
 from torchkiln.runs.directory import RunDirectory
 
 
@@ -126,3 +127,48 @@ def test_names_count_up(tmp_path: Path) -> None:
     assert directory.next_name("a/flowers.yaml", tmp_path).name == "flowers-1"
     (tmp_path / "flowers-1").mkdir()
     assert directory.next_name("a/flowers.yaml", tmp_path).name == "flowers-2"
+
+
+def test_what_a_resume_said_is_not_cut_with_the_steps(run: RunDirectory) -> None:
+    run.event("decision", "first")
+    sizes = run.sizes()
+    run.event("decision", "second")
+    run.event("resume", "not bitwise", "warn")
+    with (run.path / "events.jsonl").open("a") as file:
+        file.write('{"kind": "resume", "te')
+    (run.path / "decisions.jsonl").write_text("{}\n")
+    for _ in range(2):
+        run.truncate(sizes)
+        assert [e["text"] for e in run.events()] == ["first", "not bitwise"]
+    assert (run.path / "decisions.jsonl").read_text() == "{}\n"
+
+
+def test_a_directory_that_is_removed_while_it_runs_is_made_again(run: RunDirectory) -> None:
+    run.write_json("environment.json", {"a": 1})
+    run.remember()
+    run.append_row("metrics", {"epoch": 0})
+    shutil.rmtree(run.path)
+    run.append_row("metrics", {"epoch": 1})
+    assert RunDirectory.open(run.path).read_json("environment.json") == {"a": 1}
+    assert (run.path / "recipe.yaml").read_text() == "task: x\n"
+    assert run.rows("metrics") == [{"epoch": "1"}]
+    assert [(e["level"], "was removed" in e["text"]) for e in run.events()] == [("warn", True)]
+    shutil.rmtree(run.path)
+    assert set(run.sizes()) == {"events.jsonl"}
+
+
+def test_a_link_out_of_the_run_is_refused(run: RunDirectory, tmp_path: Path) -> None:
+    (run.path / "inside.json").symlink_to("recipe.yaml")
+    RunDirectory.open(run.path)
+    (tmp_path / "precious.csv").write_text("years of work")
+    (run.path / "metrics.csv").symlink_to(tmp_path / "precious.csv")
+    with pytest.raises(RunError, match=r"metrics\.csv is a link out of the run directory"):
+        RunDirectory.open(run.path)
+    run.truncate({})
+    assert (tmp_path / "precious.csv").read_text() == "years of work"
+
+
+def test_a_run_that_is_being_trained_is_not_overwritten_but_by_who_trains_it(run: RunDirectory) -> None:
+    with lock.held(run.path):
+        RunDirectory.create(run.path, overwrite=True)
+        assert (run.path / lock.NAME).is_file() and not (run.path / "recipe.yaml").exists()

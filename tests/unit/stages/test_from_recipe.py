@@ -32,6 +32,8 @@ FILES = {
     "report.html",
     "stages.json",
     "best.json",
+    "begun.json",
+    "files.parquet",
 }
 
 
