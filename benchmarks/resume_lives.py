@@ -156,11 +156,11 @@ def watched(times: Path, words: list[str]) -> int:
     def note(what: str, begun: float, **more: Any) -> None:
         os.write(out, json.dumps({"what": what, "begun": begun, "ended": time.monotonic(), **more}).encode() + b"\n")
 
-    def noted_write(folder: Path, name: str, fill: Any) -> Path:
+    def noted_write(folder: Path, name: str, fill: Any, **more: Any) -> Path:
         writing[0] += 1
         begun = time.monotonic()
         try:
-            return write(folder, name, fill)
+            return write(folder, name, fill, **more)
         finally:
             note("write", begun, name=name)
             writing[0] -= 1

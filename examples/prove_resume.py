@@ -54,14 +54,19 @@ def main(folder: Path, kills: int, seed: int) -> int:
     print(f"   life {kills + 1:2}: {went_on(finish(*words))}; it ran to the end\n")
 
     print(f"3. What the two have left, as SHA-256\n   {'':18}{'never interrupted':20}killed {kills} times")
-    rows = [(what, digest(whole, files), digest(cut, files)) for what, files in COMPARED.items()]
-    for what, one, other in rows:
-        print(f"   {what:18}{one[:16]:20}{other[:16]:20}{'equal' if one == other else 'DIFFERENT'}")
-    if any(one != other for _, one, other in rows):
+    if not compare(whole, cut):
         print("\nThey differ: this is a fault of torchkiln's.")
         return 1
     print(f"\nEqual, bit for bit: {kills} kills have left no trace.")
     return 0
+
+
+def compare(whole: Path, cut: Path) -> bool:
+    """Print the digests of both runs side by side; whether all are equal."""
+    rows = [(what, digest(whole, files), digest(cut, files)) for what, files in COMPARED.items()]
+    for what, one, other in rows:
+        print(f"   {what:18}{one[:16]:20}{other[:16]:20}{'equal' if one == other else 'DIFFERENT'}")
+    return all(one == other for _, one, other in rows)
 
 
 def start(words: tuple[str | Path, ...] | list[str | Path]) -> subprocess.Popen[str]:
