@@ -66,7 +66,7 @@ def test_own_parts(place: Path, environment: dict[str, str]) -> None:
     assert result["metrics"]["accuracy"]["value"] > 0.8
 
 
-def test_prove_resume(place: Path, environment: dict[str, str]) -> None:
+def test_prove_resume(place: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     done = subprocess.run(
         [sys.executable, "examples/prove_resume.py", "demo", "--kills", "2"],
         cwd=place,
@@ -80,7 +80,7 @@ def test_prove_resume(place: Path, environment: dict[str, str]) -> None:
     assert done.stdout.count("  equal") == 4
     # what is compared can differ
     (place / "demo" / "killed" / "metrics.csv").write_text("epoch\n", encoding="utf-8")
-    sys.path.insert(0, str(EXAMPLES))
+    monkeypatch.syspath_prepend(EXAMPLES)
     import prove_resume
 
     assert not prove_resume.compare(place / "demo" / "never-killed", place / "demo" / "killed")
