@@ -139,17 +139,17 @@ def lightning(case: Case, folder: Path, killer: Killer, stateful: bool = False) 
     class Table(L.Callback):
         """A row a validation and an epoch; one that is written again takes the place of the first."""
 
-        def row(self, trainer: L.Trainer, what: str) -> None:
-            values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        def row(self, trainer: L.Trainer, what: str, names: tuple[str, ...]) -> None:
+            values = {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
             with (folder / "table.jsonl").open("a") as out:
                 key = f"{what} {trainer.current_epoch} {trainer.global_step}"
                 out.write(json.dumps([key, values | {"lr": rate(trainer)}]) + "\n")
 
         def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-            self.row(trainer, "validation")
+            self.row(trainer, "validation", ("val_loss",))
 
         def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-            self.row(trainer, "epoch")
+            self.row(trainer, "epoch", ("train_loss", "val_loss"))
 
     def rate(trainer: L.Trainer) -> float:
         return float(trainer.optimizers[0].param_groups[0]["lr"])
