@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -330,7 +331,8 @@ def test_fault_18_19_damage_is_found_and_named_and_the_one_before_is_taken(
     found = verify(RunDirectory(path))
     assert found["ok"] and found["resume_from"] == kept[0]
     (fault,) = [c["fault"] for c in found["checkpoints"] if c["fault"]]
-    assert name in fault and f"step-{kept[-1]:08d}" in fault
+    # a manifest that still reads may say something false of any file
+    assert (name in fault or name == "MANIFEST.json") and f"step-{kept[-1]:08d}" in fault
     if name == "weights.safetensors":  # the rest go the same way, and each resume takes a second
         resume(path)
         assert ending(path) == whole
@@ -339,15 +341,21 @@ def test_fault_18_19_damage_is_found_and_named_and_the_one_before_is_taken(
 # 20 to 22
 
 
+def remove(path: Path) -> None:
+    """As `rm -r`, while a checkpoint is being written there."""
+    while path.exists():
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def test_fault_20_a_checkpoint_folder_that_is_removed_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    fit(path, at(4, lambda: shutil.rmtree(path / "checkpoints")))
+    fit(path, at(4, lambda: remove(path / "checkpoints")))
     assert verify(RunDirectory(path))["ok"] and (path / "test.json").is_file()
 
 
 def test_fault_20_a_run_directory_that_is_removed_is_made_again_and_said(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    run = fit(path, at(4, lambda: shutil.rmtree(path)))
+    run = fit(path, at(4, lambda: remove(path)))
     assert verify(run.directory)["ok"] and run.scores["metrics"]
     assert "the run directory was removed while the run went on" in texts(path)
     assert (path / "recipe.yaml").is_file() and (path / "begun.json").is_file()
@@ -453,6 +461,9 @@ def test_fault_8_11_a_second_process_is_refused_and_a_dead_one_is_followed(
     path = tmp_path / "run"
     first = child(tmp_path, path, "disk.fit(path, disk.at(14, wait))")
     assert first.stdout is not None and first.stdout.readline() == "training\n", first.communicate()
+    while not (path / "checkpoints" / "step-00000012").is_dir() or list(path.glob("checkpoints/.tmp-*")):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)  # the checkpoint is written beside the training
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     try:
         for refused in (lambda: resume(path), lambda: fit(path), lambda: fit(path, overwrite=True)):

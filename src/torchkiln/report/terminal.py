@@ -5,9 +5,10 @@ Progress goes to stderr and results to stdout, so that the results can be piped 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -125,7 +126,8 @@ class Live(Display):
 
         self.steps = steps
         self.live = RichLive(self._bar(), console=self.console, auto_refresh=False, transient=True)
-        self.live.start()
+        with self._while_somebody_looks():
+            self.live.start()
 
     def step(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
         self.now = (step, values)
@@ -144,16 +146,23 @@ class Live(Display):
 
     def close(self) -> None:
         if self.live is not None:
-            self.live.stop()
+            with self._while_somebody_looks():
+                self.live.stop()
             self.live = None
 
     def _draw(self) -> None:
         self.drawn_at = time.monotonic()
         if self.live is not None:
-            try:
+            with self._while_somebody_looks():
                 self.live.update(self._bar(), refresh=True)
-            except OSError:
-                self.live = None
+
+    @contextlib.contextmanager
+    def _while_somebody_looks(self) -> Iterator[None]:
+        """A terminal that was closed does not end the run."""
+        try:
+            yield
+        except OSError:
+            self.console.quiet = True
 
     def _bar(self) -> RenderableType:
         from rich.progress_bar import ProgressBar
@@ -172,10 +181,8 @@ class Live(Display):
         from rich.text import Text
 
         line = Text.assemble(*((text, style) for style, text in parts))
-        try:
+        with self._while_somebody_looks():
             self.console.print(Padding(line, (0, 0, 0, indent), expand=False))
-        except OSError:
-            self.console.quiet = True
 
 
 # The words at a run's end
@@ -255,10 +262,12 @@ def complain(faults: Sequence[str], where: str = "") -> None:
     """
     if len(faults) == 1:
         said = f"{where}: {faults[0]}" if where else faults[0]
-        _write(sys.stderr, [[("bold red", "error: "), ("", said)]])
+        lines: list[list[Line]] = [[("bold red", "error: "), ("", said)]]
     else:
         head = f"{len(faults)} faults in {where}" if where else f"{len(faults)} faults"
-        _write(sys.stderr, [[("bold red", "error: "), ("", head)], *([("", f"  {f}")] for f in faults)])
+        lines = [[("bold red", "error: "), ("", head)], *([("", f"  {f}")] for f in faults)]
+    with contextlib.suppress(OSError):  # nobody is there to read it
+        _write(sys.stderr, lines)
 
 
 def show_table(frame: pl.DataFrame, most: int = 20) -> None:

@@ -67,6 +67,7 @@ class RunStateIO(CheckpointIO):
             # The best weights before stay until the next: the older state still names them.
             checkpoints.keep_newest(Path(path).parent, BEST, KEEP)
 
+        self.wait()  # one at a time
         self.background.start(work)
         return None
 

@@ -19,7 +19,8 @@ from torchkiln.training.run_state import OURS, RunStateIO
 
 
 def checkpoint(value: float, best_step: int = -1) -> dict[str, Any]:
-    ours = {"sizes": {"metrics.csv": 0}, "recorder": {"best": {"step": best_step}, "columns": [], "rows": 0}}
+    ours = {"sizes": {"metrics.csv": 0}, "recorder": {"best": {"step": best_step} if best_step >= 0 else {},
+                                                        "columns": [], "rows": 0}}  # fmt: skip
     return {"state_dict": {"w": torch.full((3,), value)}, "optimizer_states": [{"lr": 0.1}], OURS: ours}
 
 
@@ -42,9 +43,9 @@ def test_what_was_saved_is_loaded(io: RunStateIO) -> None:
 def test_training_waits_for_the_copy_alone(io: RunStateIO, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, real = threading.Event(), checkpoints.write
 
-    def slow(*args: Any) -> Any:
+    def slow(*args: Any, **more: Any) -> Any:
         gate.wait(60)
-        return real(*args)
+        return real(*args, **more)
 
     monkeypatch.setattr(checkpoints, "write", slow)
     given = checkpoint(1.0)
@@ -61,9 +62,9 @@ def test_the_best_weights_are_there_before_the_state_that_names_them(io: RunStat
     order: list[str] = []
     real = checkpoints.write
 
-    def noting(folder: Path, name: str, fill: Callable[[Path], None]) -> Path:
+    def noting(folder: Path, name: str, fill: Callable[[Path], None], **more: Any) -> Path:
         order.append(name)
-        return real(folder, name, fill)
+        return real(folder, name, fill, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "write", noting)
@@ -85,7 +86,8 @@ def test_a_write_that_fails_ends_the_run_at_the_next_look(io: RunStateIO, monkey
     def full(*args: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "write", full)
+    monkeypatch.setattr(checkpoints, "PAUSES", ())
+    monkeypatch.setattr(checkpoints, "_seal", full)
     io.save_checkpoint(checkpoint(0.0), io.run.path / "checkpoints" / "step-00000002")
     with pytest.raises(RunFailed, match=r"the disk is full.*step-00000001 is whole.*--resume"):
         io.wait()
