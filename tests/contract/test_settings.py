@@ -39,6 +39,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "deterministic": {"train": {"deterministic": True}},
     "steps": {"train": {"steps": 7}},
     "validation every second epoch": {"train": {"validate_every": 2}},
+    "validation twice an epoch": {"train": {"validate_every": 0.5}},
+    "validation by batches": {"train": {"validate_batches": 4}},
+    "short epochs": {"train": {"limit_batches": 4}},
+    "stochastic weight averaging": {"train": {"swa": 0.5}},
+    "kept checkpoints": {"train": {"keep_every": 6, "checkpoint_every": 3}},
+    "batches that are not finite left out": {"train": {"not_finite": "skip"}},
+    "elastic": {"train": {"exact": "elastic", "shards": 2}},
+    "unreadable samples left out": {
+        "data": {"store": "stream", "workers": 1, "unreadable": "skip", "worker_timeout": 60}
+    },
     "another monitor": {"train": {"monitor": "auroc", "early_stopping": {"patience": 1}}},
     "initialisation": {"model": {"name": "mlp", "init": "orthogonal"}},
     "gradient checkpointing": {"model": {"name": "ft_transformer", "checkpoint_gradients": True}},

@@ -431,6 +431,7 @@ def test_fault_49_with_elastic_shards_a_run_goes_on_with_other_processes_to_the_
         time.sleep(0.02)
     cut.send_signal(signal.SIGTERM)
     _, errors = cut.communicate(timeout=120)
+    assert cut.returncode == 143, errors
     on = subprocess.run([*COMMAND, "--resume", "cut", "train.devices=1"], cwd=tmp_path, capture_output=True, text=True,
                         timeout=300)  # fmt: skip
     assert on.returncode == 0, errors + on.stderr

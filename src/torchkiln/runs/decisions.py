@@ -60,7 +60,7 @@ class Decisions:
         """Note a decision, on disk first."""
         if decision in self.made:
             return
-        if self.writes:
+        if self.writes or decision.kind == "skip_samples":  # which each process finds among its own
             append_line(self.file, json.dumps(vars(decision), ensure_ascii=False))
             with self.file.open("rb") as written:
                 os.fsync(written.fileno())

@@ -22,6 +22,7 @@ from torchkiln.runs.progress import Progress
 from torchkiln.stages import going_on
 from torchkiln.training import fit as training
 from torchkiln.training import jobs, plan
+from torchkiln.training.signals import Stopped
 
 EVAL_BATCH = 256
 
@@ -104,7 +105,9 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
             best = training.fit(job, recipe, run, progress, resume)
     except DataError as error:  # a file that went bad, or away, under way
         raise RunFailed(f"{error}; mend it, then {again}") from error
-    except KilnError:
+    except KilnError as error:
+        if isinstance(error, Stopped) and jobs.shard(recipe).rank > 0:
+            sys.exit(0)  # the first process says so; a code of ours would have Lightning end it first
         raise
     except (KeyboardInterrupt, SystemExit) as error:
         raise RunFailed(f"stopped at once, at the cost of what was not yet saved; {again}") from error

@@ -158,8 +158,8 @@ class Life:
             if left_out := self.decisions.skipped_samples():
                 self.job.train.dataset.store.leave_out(left_out)
                 restart(self.job.train)  # workers know the store as it was when they began
-        trainer = build_trainer(self.recipe, self._callbacks(self.point), self.io)
         with quiet():
+            trainer = build_trainer(self.recipe, self._callbacks(self.point), self.io)
             write_schedule(self.job.module, self.job.order, self.recipe, self.run)
             try:
                 trainer.fit(self.job.module, self.job.train, self.job.val, ckpt_path=str(back[0]) if back else None)

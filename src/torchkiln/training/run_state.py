@@ -147,14 +147,15 @@ def lay_out_again(trainer: L.Trainer) -> None:
                     state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def process_flags() -> Mapping[str, Any]:
-    """Settings of this process that change the bits of a result."""
-    return {
-        "threads": torch.get_num_threads(),
-        "matmul_precision": torch.get_float32_matmul_precision(),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-    }
+def flags() -> dict[str, Any]:
+    """Settings of this process that change the bits of a result, beside those of the recipe."""
+    return {"matmul_precision": torch.get_float32_matmul_precision(), "cudnn_benchmark": torch.backends.cudnn.benchmark}
+
+
+def set_flags(wanted: Mapping[str, Any]) -> None:
+    """Set what `flags` gave."""
+    torch.set_float32_matmul_precision(wanted["matmul_precision"])
+    torch.backends.cudnn.benchmark = wanted["cudnn_benchmark"]
 
 
 def _not_saved(run: Path, error: checkpoints.NotWritten) -> str:

@@ -27,7 +27,7 @@ from torchkiln.training.module import KilnModule
 from torchkiln.training.processes import gathered, warm_up
 from torchkiln.training.recorder import Recorder
 from torchkiln.training.recovery import At
-from torchkiln.training.run_state import OURS, RunStateIO, lay_out_again, process_flags
+from torchkiln.training.run_state import OURS, RunStateIO, flags, lay_out_again, set_flags
 from torchkiln.training.seeding import seed_all
 from torchkiln.training.signals import Signals, Stopped
 
@@ -86,6 +86,7 @@ class SafePoint(L.Callback):
         lightning_state.check(trainer)
         self._obey_skips(pl_module)
         if self.resume:
+            set_flags(self.resume["flags"])
             lightning_state.preset_epoch(trainer, self.resume["lightning"])
             if self.order is not None:
                 self.order.start_at(self.resume["lightning"]["epoch"], self.resume["lightning"]["batch"])
@@ -209,7 +210,7 @@ class SafePoint(L.Callback):
             "recorder": self.recorder.state(),
             "sizes": self.run.sizes(),
             "world": trainer.world_size,
-            "flags": process_flags(),
+            "flags": flags(),
         }
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:

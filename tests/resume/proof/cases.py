@@ -59,6 +59,8 @@ MID_EPOCH = {"train.validate_every": 0.43, "scheduler.name": "plateau", "schedul
              "train.early_stopping": {"patience": 20}}  # fmt: skip
 """Two validations an epoch of seven batches, none of them at its end."""
 
+PICTURES = {"train.batch_size": 5, "optimizer.name": "adamw", "train.ema": None}
+
 CASES: dict[str, Case] = {
     # Every event of these three is killed at in every test run; short, so that it stays affordable.
     "mid-epoch validation, plateau, early stopping": Case(
@@ -117,9 +119,9 @@ CASES: dict[str, Case] = {
     "own module: iterable data": Case(
         {}, lambda: {"model": M.Logging(), "data": (M.Stream(), M.blobs(21, 1), M.blobs(20, 2))}),
     "compile": Case({"train.compile": True}, stride=10**6),
-    "images in memory": Case({"data.store": "memory"}, folder=faults.dots, stride=89),
-    "images from the cache": Case({"data.store": "cache"}, folder=faults.dots, stride=89),
-    "images streamed": Case({"data.store": "stream"}, folder=faults.dots, stride=89),
+    "images in memory": Case({**PICTURES, "data.store": "memory"}, folder=faults.dots, stride=89),
+    "images from the cache": Case({**PICTURES, "data.store": "cache"}, folder=faults.dots, stride=89),
+    "images streamed": Case({**PICTURES, "data.store": "stream"}, folder=faults.dots, stride=89),
 }  # fmt: skip
 EVERY_EVENT = tuple(CASES)[:3]
 

@@ -11,11 +11,10 @@ from torchkiln.runs import checkpoints
 
 FILES = ("metrics.csv", "steps.csv", "schedule.csv", "test.json", "best.json", "recipe.yaml", "mistakes.json",
          "predictions.parquet", "stages.json")  # fmt: skip
-CLOCK_KEYS = {"elapsed", "timings.csv", "events.jsonl", "decisions.jsonl", "checkpoint"}
+CLOCK_KEYS = {"elapsed", "timings.csv", "events.jsonl"}
 """Of `state.json`: seconds of training so far, lengths of files that hold clock times or tell of resumes."""
-LIVES = {"resume", "resumed", "life", "signal", "stopped"}
+LIVES = {"recovery", "resume"}
 """Kinds of events that tell of the lives of a run, and so are not there in one that had a single life."""
-CLOCK_EVENT_KEYS = {"seconds", "time", "elapsed", "at", "when"}
 
 
 def of(run: Path) -> dict[str, str]:
@@ -67,8 +66,7 @@ def _digest(file: Path) -> str:
 
 def _events(file: Path) -> str:
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    kept = [{k: v for k, v in line.items() if k not in CLOCK_EVENT_KEYS} for line in lines if line["kind"] not in LIVES]
-    return "\n".join(json.dumps(line) for line in kept)
+    return "\n".join(json.dumps(line) for line in lines if line["kind"] not in LIVES)
 
 
 def _without_clock(value: Any) -> Any:

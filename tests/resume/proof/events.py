@@ -87,11 +87,11 @@ def watch_loop(events: Events, first: list[L.Callback]) -> None:
 
     build = fit.build_trainer
 
-    def build_watched(recipe: Any, callbacks: list[L.Callback]) -> L.Trainer:
+    def build_watched(recipe: Any, callbacks: list[L.Callback], *more: Any) -> L.Trainer:
         if not callbacks:
-            return build(recipe, callbacks)  # a test, not a fit
+            return build(recipe, callbacks, *more)  # a test, not a fit
         around = [*first, Before(events, "before"), *callbacks, _InStep(events), After(events, "after")]
-        return build(recipe, around)
+        return build(recipe, around, *more)
 
     fit.build_trainer = build_watched
 

@@ -65,14 +65,18 @@ def _no_progress(state: dict[str, Any]) -> None:
 
 def _blank(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
     def blank(state: dict[str, Any]) -> None:
-        if key in state["lightning"]:
-            state["lightning"][key] = value
+        parts = [state["lightning"], *(rank["lightning"] for rank in state["ranks"])]
+        holders = [part for part in parts if key in part]
+        assert holders, f"no checkpoint holds {key}"
+        for part in holders:
+            part[key] = value
 
     return blank
 
 
 def _no_totals(state: dict[str, Any]) -> None:
-    state["train_totals"] = torch.zeros(2, dtype=torch.float64)
+    for rank in state["ranks"]:
+        rank["train_totals"] = torch.zeros(2, dtype=torch.float64)
 
 
 def _no_best(state: dict[str, Any]) -> None:

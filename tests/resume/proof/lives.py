@@ -93,6 +93,7 @@ def _import_all() -> None:
     import torch._dynamo
     import torch.distributed
     import torchmetrics  # noqa: F401
+    import torchvision.transforms.v2  # noqa: F401
 
     from proof import cases  # noqa: F401
     from torchkiln.recipe import wanted

@@ -44,6 +44,8 @@ def test_only_the_first_process_writes(tmp_path: Path) -> None:
     other = Decisions(tmp_path, writes=False)
     other.add(Decision("stop", 8, "time is up"))
     assert other.stop_at() == 8 and not (tmp_path / DECISIONS).exists()
+    other.add(Decision("skip_samples", 8, "unreadable", epoch=0, value=[3]))  # of its own part of the batch
+    assert Decisions(tmp_path).skipped_samples() == {(0, 3)}
 
 
 def test_a_resume_cuts_tables_back_and_keeps_decisions(tmp_path: Path) -> None:

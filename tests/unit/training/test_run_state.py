@@ -137,3 +137,11 @@ def test_optimizer_states_are_laid_out_as_their_parameters() -> None:
     run_state.lay_out_again(trainer)
     laid = optimizer.state[net.weight]["exp_avg"]
     assert laid.is_contiguous(memory_format=torch.channels_last) and torch.equal(laid, moment)
+
+
+def test_flags_that_change_bits_are_those_of_the_run() -> None:
+    before = run_state.flags()
+    run_state.set_flags({"matmul_precision": "medium", "cudnn_benchmark": True})
+    assert torch.get_float32_matmul_precision() == "medium" and torch.backends.cudnn.benchmark
+    run_state.set_flags(before)
+    assert run_state.flags() == before
