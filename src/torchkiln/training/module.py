@@ -151,15 +151,15 @@ class KilnModule(L.LightningModule):
 
     def _sum_up(self) -> None:
         """Add the batch to the epoch's totals, part by part."""
-        device = self.train_totals.device
-        sizes = [len(part["index"]) for part, _ in self._cut]
-        rows = torch.stack([torch.stack([mean.double() * n, mean.new_tensor(n, dtype=torch.float64)]).to(device)
-                            for mean, n in zip(self._means, sizes, strict=True)])  # fmt: skip
-        rows = self.shards.gather(rows) if self.shards else rows
-        batch = torch.zeros(2, dtype=torch.float64, device=device)
-        for row in rows:
-            batch += row
-        self.train_totals += batch
+        counts = [len(part["index"]) for part, _ in self._cut]
+        rows = [torch.stack([mean.double() * n, mean.new_tensor(n, dtype=torch.float64)])
+                for mean, n in zip(self._means, counts, strict=True)]  # fmt: skip
+        if self.shards:
+            rows = list(self.shards.gather(torch.stack(rows)))
+        batch = rows[0]
+        for row in rows[1:]:
+            batch = batch + row
+        self.train_totals += batch.to(self.train_totals.device)
         self.step_loss = self._means[0] if len(rows) == 1 else batch[0] / batch[1]
 
     def on_validation_epoch_start(self) -> None:
