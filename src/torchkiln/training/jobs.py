@@ -75,7 +75,8 @@ def task_job(
     if val is not None:
         # with exact: elastic the size is the same on any number of processes, as the bits depend on it
         each = 2 * size * recipe.train.devices // recipe.train.shards if order.shards else 2 * size
-        val_order = EvalOrder(len(val), max(each, 1), shard=shard(recipe), lengths=val.lengths)
+        least = order.shards or recipe.train.devices
+        val_order = EvalOrder(len(val), max(each, 1), shard=shard(recipe), lengths=val.lengths, least=least)
         val_loader = _loader(val, val_order, recipe)
     net = compiled(prepared_net(net, recipe.train.channels_last is True), recipe)
     module = KilnModule(task, net, criterion, recipe, monitor or "val_loss", higher, make_optimizer)
@@ -91,6 +92,9 @@ def module_job(module: nn.Module, data: OwnData, recipe: Recipe) -> Job:
     if recipe.train.exact == "elastic":
         raise RecipeError("train.exact: elastic cuts batches into shards, and the steps of a LightningModule cannot be "
                           "cut; give a plain net, or take train.exact=same")  # fmt: skip
+    if recipe.data.unreadable == "skip":
+        raise RecipeError("data.unreadable: skip notes in a batch what it lacks, and the batches of a LightningModule "
+                          "are its own; let the data set leave such samples out, or take data.unreadable=stop")  # fmt: skip
     train, val = data.splits["train"], data.splits.get("val")
     order, train_loader, samples = _own_train(train, recipe)
     val_loader = None if val is None else eval_loader(val, recipe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Literal, NamedTuple
 
+from torchkiln.data.replayed import Replayed
 from torchkiln.data.workers import at_work, out_of_files, restart, worker_fault
 from torchkiln.errors import RunFailed
 from torchkiln.models.memory import memory_asked, out_of_memory, release_memory
@@ -101,8 +102,10 @@ class Recovery:
     def _restart(self, fault: str, error: Exception, at: At) -> str:
         self._deaths[at] += 1
         alone = fault == "shared_memory" or self._deaths[at] > WORKER_LIVES
-        if self._deaths[at] > WORKER_LIVES + 1:
-            raise error
+        own = any(isinstance(loader, Replayed) for loader in self.loaders)  # whose batches depend on its workers
+        if self._deaths[at] > WORKER_LIVES + 1 or (alone and own):
+            raise RunFailed(f"the workers of the loader cannot go on at step {at.step}: {error}; give it num_workers=0 "
+                            "in a new run") from error  # fmt: skip
         doing = "; ".join(filter(None, (at_work(loader, error) for loader in self.loaders)))
         for loader in self.loaders:
             restart(loader, 0 if alone else None)

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import lightning.pytorch as L
 import pytest
 import torch
 from torch import nn
 
+from torchkiln.data.own import OwnData
 from torchkiln.errors import RecipeError
 from torchkiln.recipe.schema import Recipe
 from torchkiln.tasks.custom import Custom
@@ -50,3 +52,16 @@ def test_the_process_is_told_by_lightnings_variable(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert jobs.shard(recipe(train={"devices": 2})).rank == 1
     assert jobs.shard(recipe()).rank == 0
+
+
+class Own(L.LightningModule):
+    pass
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    ({"train": {"exact": "elastic"}}, "the steps of a LightningModule cannot be cut"),
+    ({"data": {"unreadable": "skip"}}, "data.unreadable: skip notes in a batch what it lacks"),
+])  # fmt: skip
+def test_what_needs_our_own_batches_is_refused_for_a_lightning_module(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        jobs.module_job(Own(), OwnData({}), Recipe.model_validate({"task": "custom", "data": {}, **more}))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from torchkiln.data.replayed import Replayed
 from torchkiln.errors import RunFailed
 from torchkiln.runs.decisions import Decisions
 from torchkiln.training import recovery as recovering
@@ -70,8 +71,15 @@ def test_dead_workers_are_started_again_and_at_last_done_without(tmp_path: Path)
         assert loader.num_workers == 2
     assert "read in the training process" in found.recover(dead, At(step=4))
     assert loader.num_workers == 0
-    with pytest.raises(RuntimeError, match="killed"):
+    with pytest.raises(RunFailed, match=r"cannot go on at step 4: .* is killed by signal"):
         found.recover(dead, At(step=4))
+
+
+def test_a_loader_whose_batches_depend_on_its_workers_is_not_left_without(tmp_path: Path) -> None:
+    own = Replayed(torch.utils.data.DataLoader([1, 2], num_workers=2), 0, "train")
+    error = RuntimeError("unable to write to file </torch_1_2_3>: No space left on device (28)")
+    with pytest.raises(RunFailed, match="num_workers=0 in a new run"):
+        recovery(tmp_path, loaders=[own]).recover(error, At())
 
 
 def test_without_shared_memory_there_are_no_workers(tmp_path: Path) -> None:
