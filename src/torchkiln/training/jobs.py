@@ -94,7 +94,7 @@ def module_job(module: nn.Module, data: OwnData, recipe: Recipe) -> Job:
                           "cut; give a plain net, or take train.exact=same")  # fmt: skip
     if recipe.data.unreadable == "skip":
         raise RecipeError("data.unreadable: skip notes in a batch what it lacks, and the batches of a LightningModule "
-                          "are its own; let the data set leave such samples out, or take data.unreadable=stop")  # fmt: skip
+                          "are its own; let the data set leave them out, or take data.unreadable=stop")  # fmt: skip
     train, val = data.splits["train"], data.splits.get("val")
     order, train_loader, samples = _own_train(train, recipe)
     val_loader = None if val is None else eval_loader(val, recipe)
