@@ -1,12 +1,13 @@
 # make install   .venv with the exact versions of constraints.txt
 # make demo      from handwritten digits to a tested model and its report
+# make prove-resume   kills a training ten times and compares it with one that was never touched
 # make quick     lint and the quick tests
 # make test      lint, types and all tests: what .ci/run calls
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo lint types quick test clean
+.PHONY: install demo prove-resume lint types quick test clean
 
 install: $(STAMP)
 
@@ -20,6 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/python examples/digits.py demo/digits
 	$(BIN)/torchkiln fit demo/digits --out demo/run --overwrite
+
+prove-resume: install
+	$(BIN)/python examples/prove_resume.py demo
 
 lint: install
 	$(BIN)/ruff check .

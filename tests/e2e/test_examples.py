@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_all_examples_are_found() -> None:
     assert len(RECIPES) == 4
-    assert [path.name for path in SCRIPTS] == ["digits.py", "own_parts.py", "small_data.py"]
+    assert [path.name for path in SCRIPTS] == ["digits.py", "own_parts.py", "prove_resume.py", "small_data.py"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -64,3 +64,23 @@ def test_own_parts(place: Path, environment: dict[str, str]) -> None:
         assert (place / "demo" / name / "report.html").is_file()
     result = json.loads((place / "demo" / "own_net" / "test.json").read_text())
     assert result["metrics"]["accuracy"]["value"] > 0.8
+
+
+def test_prove_resume(place: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run(
+        [sys.executable, "examples/prove_resume.py", "demo", "--kills", "2"],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("; killed after step") == 2
+    assert done.stdout.count("  equal") == 4
+    # what is compared can differ
+    (place / "demo" / "killed" / "metrics.csv").write_text("epoch\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import prove_resume
+
+    assert not prove_resume.compare(place / "demo" / "never-killed", place / "demo" / "killed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import resource
-import shutil
 import signal
 import struct
 import subprocess
@@ -19,7 +18,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -94,6 +92,7 @@ def test_fault_07_a_worker_that_hangs_is_named_with_its_samples_and_replaced() -
 
 
 AFTER_THREADS = """
+import faulthandler
 import numpy as np, polars as pl, torch
 from torchkiln.codec.base import InputCodec
 from torchkiln.data.loader import loader
@@ -125,6 +124,7 @@ class Rows(torch.utils.data.Dataset):
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(200, exit=True)  # a deadlock shows where
     torch.set_num_threads(2)
     frame = pl.DataFrame({"x": np.arange(40.0), "y": np.arange(40.0)})
     big = pl.DataFrame({"k": np.arange(500_000) % 1000, "v": np.arange(500_000.0)})
@@ -158,18 +158,6 @@ def in_process(program: Path, *before: str, **environment: str) -> subprocess.Co
 
 
 # Pictures
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Two classes of twenty small pictures."""
-    random_colours = np.random.default_rng(0)
-    for name in ("ants", "bees"):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        for i in range(20):
-            pixels = random_colours.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i:02}.png")
-    return tmp_path / "pictures"
 
 
 def streamed(folder: Path) -> StreamStore:
@@ -332,19 +320,12 @@ if __name__ == "__main__":
 """
 
 
-def with_small_shared_memory() -> list[str]:
-    """A command before another, which then sees a /dev/shm of a few megabytes; skips where that is not allowed."""
-    command = ["unshare", "--map-root-user", "--mount", "sh", "-c",
-               'mount -t tmpfs -o size=4m tmpfs /dev/shm && exec "$@"', "sh"]  # fmt: skip
-    if not shutil.which("unshare") or subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine allows no mounts of one's own")
-    return command
-
-
 @pytest.mark.slow
-def test_fault_42_without_shared_memory_the_training_process_reads_for_itself(tmp_path: Path) -> None:
+def test_fault_42_without_shared_memory_the_training_process_reads_for_itself(
+    small_shared_memory: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "program.py").write_text(NO_SHARED_MEMORY, encoding="utf-8")
-    done = in_process(tmp_path / "program.py", *with_small_shared_memory())
+    done = in_process(tmp_path / "program.py", *small_shared_memory)
     assert done.stdout == "shared_memory\nTrue\n", done.stderr
 
 

@@ -113,9 +113,9 @@ def loader(
 
 def _marked(batch: Any, skipped: list[int], why: str) -> Any:
     """The batch with the samples that it lacks, by which training counts and repeats what was decided."""
-    if not isinstance(batch, dict):
-        raise Unreadable(f"{why}; its batch is a {type(batch).__name__}, which cannot say what it lacks: let batches "
-                         "be dicts, or set data.unreadable: stop", skipped)  # fmt: skip
+    if not (isinstance(batch, dict) and "index" in batch):
+        raise Unreadable(f"{why}; it cannot be skipped, since this batch goes to steps of the person's own, which "
+                         "would not know of what it lacks", skipped)  # fmt: skip
     return {**batch, SKIPPED: torch.tensor(skipped, dtype=torch.int64)}
 
 

@@ -76,13 +76,14 @@ class SampleSeed:
         seed_globals(key(self.seed, self.purpose, epoch, index))
 
 
-def read(data: Any, seed: int) -> OwnData:
+def read(data: Any, seed: int, timeout: int = 0) -> OwnData:
     """What a person gave as `data`.
 
     Args:
         data: A LightningDataModule; or one to three datasets or DataLoaders: train, val, test. From a single
             one validation and test are carved; from two, the second is validation.
         seed: The run's seed.
+        timeout: Seconds to wait for a batch of a worker, where a loader that is used as it is says nothing itself.
 
     Raises:
         DataError: It is none of these.
@@ -93,6 +94,8 @@ def read(data: Any, seed: int) -> OwnData:
         if part is not None:
             made[name], words = _split(part, name, seed)
             findings += words
+            if (kept := made[name].loader) is not None and kept.loader.num_workers and not kept.loader.timeout:
+                kept.loader.timeout = timeout
     if "train" not in made:
         raise DataError("data: there is no training dataset")
     return OwnData(made, findings)

@@ -135,9 +135,10 @@ def restart(loader: Any, workers: int | None = None) -> None:
 
     Args:
         loader: A DataLoader, or what wraps one under the name `loader`.
-        workers: How many from now on; 0 reads in this process. None: as before.
+        workers: How many from now on; 0 reads in this process. None: as before, and so in any case for a loader that
+            is used as it is, whose batches may depend on the number.
     """
-    loader = _inner(loader)
+    as_it_is, loader = hasattr(loader, "loader"), _inner(loader)
     iterator: Any = getattr(loader, "_iterator", None)
     loader._iterator = None
     if hasattr(iterator, "_shutdown_workers"):
@@ -147,7 +148,7 @@ def restart(loader: Any, workers: int | None = None) -> None:
             if process.is_alive():  # stopped, or deaf to being asked
                 process.kill()
             process.join()
-    if workers is not None:
+    if workers is not None and not as_it_is:
         loader.num_workers = workers
         if not workers:
             loader.timeout = 0  # reading in this process knows none

@@ -83,7 +83,7 @@ def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Pat
     RunDirectory.check_free(place.path, place.overwrite)
     recipe = _resolved(recipe, parts)
     progress.stage("data", "looking at the first batch")
-    data = own.read(parts.data, recipe.seed)
+    data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
     for finding in data.findings:
         progress.message(finding.text, finding.level)
     net = _net(parts, recipe)
@@ -125,7 +125,7 @@ def resume(run: RunDirectory, parts: Parts | None, wish: going_on.Wish, progress
         return run.path
     with going_on.alone(run.path) as left:
         recipe = going_on.checked_recipe(run, wish)
-        data = own.read(parts.data, recipe.seed)
+        data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
         going_on.check_samples(run, data.lengths, wish, progress)
         net = _net(parts, recipe)
         task = None if training.is_own_module(net) else _task(net, parts, recipe, data)

@@ -34,7 +34,7 @@ from torchkiln.training.module import KilnModule
 from torchkiln.training.processes import ElasticStrategy
 from torchkiln.training.recorder import Recorder, last_step
 from torchkiln.training.recovery import At, Recovery
-from torchkiln.training.run_state import RunStateIO, go_back
+from torchkiln.training.run_state import OURS, RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
@@ -149,10 +149,12 @@ class Life:
         back = go_back(self.run, self.decisions.writes) if resume else None
         for text in said:
             self.run.event("recovery", text, "warn")
-        if back is not None:
-            self.recorder.restore(back[1]["recorder"])
-            self.progress.message(_going_on(back[1], reached, self.job))
-        self.point = self._safe_point(back[1] if back else None)
+        state = back[1][OURS] if back else None
+        if state is not None:
+            self.io.loaded = back
+            self.recorder.restore(state["recorder"])
+            self.progress.message(_going_on(state, reached, self.job))
+        self.point = self._safe_point(state)
         if isinstance(self.job.module, KilnModule):
             self.job.module.decisions = self.decisions
             if left_out := self.decisions.skipped_samples():

@@ -39,6 +39,8 @@ class RunStateIO(CheckpointIO):
         self.background = Background()
         self.best: tuple[int, state_files.Copies] | None = None
         """Step and copy of the best weights that wait to be written with the next state."""
+        self.loaded: tuple[Path, dict[str, Any]] | None = None
+        """What was read already of a checkpoint that Lightning will ask for."""
         self._others = TorchCheckpointIO()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -98,6 +100,9 @@ class RunStateIO(CheckpointIO):
             raise RunFailed(_not_saved(self.run.path, error)) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        loaded, self.loaded = self.loaded, None
+        if loaded is not None and loaded[0] == Path(path):
+            return loaded[1]
         if Path(path).is_dir():
             return load(Path(path))
         return self._others.load_checkpoint(path, map_location, weights_only)
@@ -117,32 +122,38 @@ def go_back(run: RunDirectory, writes: bool = True) -> tuple[Path, dict[str, Any
 
     Args:
         run: The run.
-        writes: Whether this process is the one that says in the run what was damaged.
+        writes: Whether this process is the one that writes files.
 
     Returns:
-        Its folder and our own state; None where there is none, and the run begins anew.
+        Its folder and its content; None where there is none, and the run begins anew.
 
     Raises:
         RunError: There are checkpoints, and none is whole.
     """
-    folder, damaged = run.path / "checkpoints", list[str]()
-    newest = checkpoints.newest(folder, STEP, damaged.append)
+    damaged: list[str] = []
+    newest = checkpoints.newest(run.path / "checkpoints", STEP, damaged.append)
     if newest is None:
         if damaged:
             raise RunError(f"{damaged[0]}, and no other is whole; put one back, or begin anew: torchkiln fit "
                            f"{run.path / RECIPE}")  # fmt: skip
-        checkpoints.sweep(folder, BEST, after=-1)
-        run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
+        if writes:
+            checkpoints.sweep(run.path / "checkpoints", BEST, after=-1)
+            run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
         return None
-    state: dict[str, Any] = state_files.load(newest, "state")[OURS]
+    whole = load(newest)
+    if writes:
+        _cut_back(run, newest, whole[OURS])
+    _tell_damage(run, newest, whole[OURS], damaged, writes)
+    return newest, whole
+
+
+def _cut_back(run: RunDirectory, newest: Path, state: dict[str, Any]) -> None:
     columns, rows = state["recorder"]["columns"], run.rows("metrics")
     if rows and [*rows[0]] != columns:  # the table has got more columns since then
         run.write_rows("metrics", columns, rows[: state["recorder"]["rows"]])
     run.truncate(state["sizes"])
-    _tell_damage(run, newest, state, damaged, writes)
-    checkpoints.sweep(folder, STEP, after=int(newest.name.rpartition("-")[2]))
-    checkpoints.sweep(folder, BEST, after=state["recorder"]["best"].get("step", -1))
-    return newest, state
+    checkpoints.sweep(newest.parent, STEP, after=int(newest.name.rpartition("-")[2]))
+    checkpoints.sweep(newest.parent, BEST, after=state["recorder"]["best"].get("step", -1))
 
 
 def _tell_damage(run: RunDirectory, newest: Path, state: dict[str, Any], damaged: list[str], writes: bool) -> None:

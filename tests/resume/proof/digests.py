@@ -21,8 +21,7 @@ def of(run: Path) -> dict[str, str]:
     """Digests by name; texts stand as they are, so that a difference can be read."""
     found = {name: _content(run / name) for name in FILES if (run / name).is_file()}
     for name in ("events.jsonl", "decisions.jsonl"):
-        if (run / name).is_file():
-            found[name] = _events(run / name)
+        found[name] = _events(run / name)
     for prefix in ("best", "step"):
         newest = checkpoints.newest(run / "checkpoints", prefix)
         found[prefix] = newest.name if newest else "none"
@@ -65,7 +64,7 @@ def _digest(file: Path) -> str:
 
 
 def _events(file: Path) -> str:
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
     return "\n".join(json.dumps(line) for line in lines if line["kind"] not in LIVES)
 
 

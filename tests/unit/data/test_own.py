@@ -64,6 +64,15 @@ def test_a_persons_sampler_and_an_iterable_are_used_as_they_are_and_said() -> No
         assert data.findings[0].level == "warn" and "reads the first batches" in data.findings[0].text
 
 
+def test_a_loader_used_as_it_is_waits_no_longer_than_said_unless_it_says_so_itself() -> None:
+    def waits(**more: Any) -> float:
+        kept = own.read((DataLoader(Stream(), batch_size=4, **more), dataset()), 0, timeout=9).splits["train"].loader
+        assert kept is not None
+        return kept.loader.timeout
+
+    assert [waits(num_workers=2), waits(num_workers=2, timeout=5), waits()] == [9, 5, 0]
+
+
 @pytest.mark.parametrize("given", [(), (dataset(),) * 4, 5, (dataset(0),), ("x",), DataLoader(dataset())])
 def test_what_is_no_data_is_refused_in_a_sentence(given: Any) -> None:
     with pytest.raises(DataError, match="data: "):

@@ -119,7 +119,8 @@ def test_another_number_of_workers_gives_the_same_batches() -> None:
         restart(batches, count)
         assert [b["x"].tolist() for b in batches] == first
     restart(Replayed(batches, 0, "train"), 0)
-    assert batches.num_workers == 0
+    assert batches.num_workers == 1  # such a loader may give others with another number
+    restart(batches)
 
 
 def test_many_samples_are_told_of_by_the_first_and_a_single_one_by_itself() -> None:
