@@ -137,7 +137,7 @@ def test_damage_is_said_in_the_run_and_lost_best_weights_end_the_promise(io: Run
     io.wait()
     (folder / "best-00000001" / "weights.safetensors").write_bytes(b"damaged")
     back = run_state.go_back(io.run)
-    assert back is not None and back[1]["recorder"]["best"] == {}
+    assert back is not None and back[1][OURS]["recorder"]["best"] == {}
     assert checkpoints.steps(folder, "best") == []
     said = [(e["kind"], e["level"]) for e in io.run.events()]
     assert said == [("resume", "warn")] * 2
