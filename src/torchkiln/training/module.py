@@ -151,14 +151,14 @@ class KilnModule(L.LightningModule):
 
     def _sum_up(self) -> None:
         """Add the batch to the epoch's totals, part by part."""
-        device = self.train_totals.device
-        sizes = [len(part["index"]) for part, _ in self._cut]
-        rows = torch.stack([torch.stack([mean.double() * n, mean.new_tensor(n, dtype=torch.float64)]).to(device)
-                            for mean, n in zip(self._means, sizes, strict=True)])  # fmt: skip
-        rows = self.shards.gather(rows) if self.shards else rows
-        batch = torch.zeros(2, dtype=torch.float64, device=device)
-        for row in rows:
-            batch += row
+        counts = [len(part["index"]) for part, _ in self._cut]
+        means = [mean.to(self.train_totals.device).double() for mean in self._means]
+        rows = [torch.stack([mean * n, mean.new_tensor(n)]) for mean, n in zip(means, counts, strict=True)]
+        if self.shards:
+            rows = list(self.shards.gather(torch.stack(rows)))
+        batch = rows[0]
+        for row in rows[1:]:
+            batch = batch + row
         self.train_totals += batch
         self.step_loss = self._means[0] if len(rows) == 1 else batch[0] / batch[1]
 

@@ -175,12 +175,13 @@ class SafePoint(L.Callback):
         now = time.perf_counter()
         spent = self.elapsed + now - self._begun
         interval = min(max(INTERVAL_SECONDS, WRITES_APART * self.io.background.seconds), LONGEST_INTERVAL)
-        asked = torch.tensor([self.saving.budget is not None and spent > self.saving.budget, self._signals.asked or 0,
-                              now - self._saved > interval], dtype=torch.float64)  # fmt: skip
+        asked = (self.saving.budget is not None and spent > self.saving.budget, self._signals.asked or 0,
+                 now - self._saved > interval)  # fmt: skip
         if trainer.world_size > 1:
-            asked = asked.to(trainer.strategy.root_device)
-            dist.broadcast(asked, 0)
-        return bool(asked[0]), int(asked[1]), bool(asked[2])
+            told = torch.tensor(asked, dtype=torch.float64, device=trainer.strategy.root_device)
+            dist.broadcast(told, 0)
+            asked = bool(told[0]), int(told[1]), bool(told[2])
+        return asked
 
     def _is_due(self, batch: int, step: int, by_clock: bool) -> bool:
         if step == 0 and batch == 0 and self.resume is None:
