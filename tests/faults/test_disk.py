@@ -402,6 +402,27 @@ def test_fault_20_a_run_directory_that_is_removed_is_made_again_and_said(tmp_pat
     assert [row["epoch"] for row in run.directory.rows("metrics")] == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("what", ["run", "run/checkpoints"])
+def test_fault_20_best_weights_that_were_removed_are_missed_in_writing(what: str, tmp_path: Path) -> None:
+    """In these runs the first epoch is the best; when the third is over, its weights are gone."""
+    path = tmp_path / "run"
+    run = fit(path, at(14, lambda: remove(tmp_path / what)))
+    (reason,) = run.directory.read_json("environment.json")["not_bitwise"]
+    assert "the best weights, of epoch 0, were removed while it ran" in reason
+    assert run.scores["best_epoch"] >= 2 and verify(run.directory)["complete"]
+
+
+def test_fault_20_best_weights_that_are_gone_at_the_very_end(tmp_path: Path, whole: dict[str, Any]) -> None:
+    path = tmp_path / "run"
+    run = fit(path)
+    (path / "stages.json").unlink()
+    for best in (path / "checkpoints").glob("best-*"):
+        shutil.rmtree(best)
+    assert resume(path).scores["best_epoch"] == 3
+    assert verify(run.directory)["complete"] and len(run.directory.read_json("environment.json")["not_bitwise"]) == 1
+    assert ending(path)["step-00000024"] == whole["step-00000024"]
+
+
 def test_fault_21_leftovers_of_a_killed_save_are_swept(tmp_path: Path, whole: dict[str, Any]) -> None:
     path = tmp_path / "run"
     run = stopped(path)

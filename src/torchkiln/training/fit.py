@@ -187,6 +187,9 @@ class Life:
 
     def _finish(self, trainer: L.Trainer, point: SafePoint) -> None:
         """Save the end as a checkpoint, so that model, optimizer and schedulers can be had from it."""
+        self.io.wait()
+        self.recorder.forget_lost()
+        self.recorder.on_train_end(trainer, self.job.module)  # a life that had no step left to take did not come by it
         point.save(trainer, 0)
         self.io.wait()
         if trainer.should_stop and self.decisions.stop_at() is None and self.recorder.writes:

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from torchkiln.errors import RunFailed
+from torchkiln.runs import checkpoints
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import state_files
@@ -176,7 +177,9 @@ class Recorder(Checkpoint):
             return
         self._keep(None, None, trainer.current_epoch - 1, trainer.global_step)
         if self.writes:
-            self.run.event("warning", f"no epoch has a finite {self.monitor}: the last weights are tested", "warn")
+            self.run.event(
+                "warning", f"there are no best weights by {self.monitor}: the last weights are tested", "warn"
+            )
 
     # What a checkpoint holds
 
@@ -184,6 +187,15 @@ class Recorder(Checkpoint):
         """Step and copy of the best weights, if they are newer than those last taken."""
         taken, self._best_weights = self._best_weights, None
         return None if taken is None or not self.writes else (self.best["step"], taken)
+
+    def forget_lost(self) -> None:
+        """Seek the best weights anew where somebody removed those that were written."""
+        if not (self.best and self.writes) or self._best_weights is not None:
+            return
+        if not checkpoints.named(self.run.path / "checkpoints", checkpoints.BEST, self.best["step"]).is_dir():
+            self.run.end_promise(f"the best weights, of epoch {self.best['epoch']}, were removed while it ran; "
+                                 "the best of what follows is taken")  # fmt: skip
+            self.best = {}
 
     def state(self) -> dict[str, Any]:
         """What a resume needs, as plain data."""

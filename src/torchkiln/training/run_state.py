@@ -141,9 +141,9 @@ def go_back(run: RunDirectory, writes: bool = True) -> tuple[Path, dict[str, Any
             run.truncate({"events.jsonl": (run.path / "events.jsonl").stat().st_size} if run.events() else {})
         return None
     whole = load(newest)
+    _tell_damage(run, newest, whole[OURS], damaged, writes)
     if writes:
         _cut_back(run, newest, whole[OURS])
-    _tell_damage(run, newest, whole[OURS], damaged, writes)
     return newest, whole
 
 

@@ -198,6 +198,8 @@ class SafePoint(L.Callback):
         now = time.perf_counter()
         self.elapsed += now - self._begun
         self._begun = self._saved = now
+        self.io.wait()  # one at a time
+        self.recorder.forget_lost()
         self.io.best = self.recorder.take_best()
         self._state = self._collect(trainer, batch)
         trainer.save_checkpoint(self.run.path / "checkpoints" / f"{STEP}-{trainer.global_step:08d}")
