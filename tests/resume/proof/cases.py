@@ -104,7 +104,8 @@ CASES: dict[str, Case] = {
     "frozen, then unfrozen": Case({"model.freeze": "0", "model.unfreeze": [{"epoch": 1, "match": "0.*"}]}),
     "muon": Case({"optimizer.name": "muon", "optimizer.lr": 0.05}),
     "micro-batch halved": Case(
-        {"train.batch_size": 8}, lambda: {**own_net(), "model": M.Hungry()}, shows=seen.decided("memory"), replays=True),
+        {"train.batch_size": 8}, lambda: {**own_net(), "model": M.Hungry()}, shows=seen.decided("memory"),
+        replays=True),
     "a batch that is not finite": Case(
         {"train.not_finite": "skip"},
         lambda: {**own_net(), "data": (M.Poisoned(M.blobs(39, 0)), M.blobs(21, 1), M.blobs(20, 2))},
