@@ -45,6 +45,7 @@ class Case:
         callbacks: Those that a life is given before all others, by its run directory: what goes wrong in it.
         shows: Whether the run that was never killed did what the case is for.
         stride: Between two of the events at which it is killed in an ordinary test run.
+        replays: The run goes back to a checkpoint by itself, so how often it saves changes what happens in it.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Case:
     callbacks: Callable[[Path], list[L.Callback]] = lambda _: []
     shows: seen.Seen = THREE_EPOCHS
     stride: int = 37
+    replays: bool = False
 
 
 MID_EPOCH = {"train.validate_every": 0.43, "scheduler.name": "plateau", "scheduler.patience": 0, "optimizer.lr": 0.3,
@@ -102,11 +104,12 @@ CASES: dict[str, Case] = {
     "frozen, then unfrozen": Case({"model.freeze": "0", "model.unfreeze": [{"epoch": 1, "match": "0.*"}]}),
     "muon": Case({"optimizer.name": "muon", "optimizer.lr": 0.05}),
     "micro-batch halved": Case(
-        {"train.batch_size": 8}, lambda: {**own_net(), "model": M.Hungry()}, shows=seen.decided("memory")),
+        {"train.batch_size": 8}, lambda: {**own_net(), "model": M.Hungry()}, shows=seen.decided("memory"),
+        replays=True),
     "a batch that is not finite": Case(
         {"train.not_finite": "skip"},
         lambda: {**own_net(), "data": (M.Poisoned(M.blobs(39, 0)), M.blobs(21, 1), M.blobs(20, 2))},
-        shows=seen.decided("finite")),
+        shows=seen.decided("finite"), replays=True),
     "channels_last, fused adamw": Case(
         {"train.channels_last": True, "optimizer.name": "adamw"},
         lambda: {"model": M.conv_net(), "loss": "cross_entropy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -100,6 +101,8 @@ def _import_all() -> None:
     from torchkiln.stages import from_parts, from_recipe  # noqa: F401
 
     wanted.json_schema()
+    gc.collect()
+    gc.freeze()  # a collection would touch, and so copy, every page that a child shares
 
 
 def _live(chains: list[list[Life]]) -> list[list[End]]:

@@ -61,7 +61,8 @@ def run_whole(server: Server, case: str, place: Path, every: int = 7) -> Whole:
         assert end.how == "ended", f"{case}: never killed, and {end.how}: {end.said}"
     fit, all_stages = (end.events for end in ends)
     assert made.shows(Path(lives[0].run), fit), f"{case}: the run did not do what the case is for"
-    kills = [Kill("loop", i, name, 1 if i % 3 else 7) for i, name in enumerate(fit["loop"])]
+    often = 7 if made.replays else 1
+    kills = [Kill("loop", i, name, often if i % 3 else 7) for i, name in enumerate(fit["loop"])]
     kills += [Kill("write", i, name, every) for i, name in enumerate(fit["write"])]
     kills += [Kill("stage", i, name, every) for i, name in enumerate(all_stages["stage"])]
     return Whole({life.only_fit: digests.of(Path(life.run)) for life in lives}, kills)

@@ -123,6 +123,10 @@ class Logging(Module):
         self.log("total", loss, on_step=False, on_epoch=True, reduce_fx="sum", batch_size=n)
         return loss
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        # A second hook that logs: by its name and a flag Lightning tells an epoch's first value from a further one.
+        self.log("last", outputs["loss"], on_step=False, on_epoch=True, batch_size=len(batch[0]))
+
     def validation_step(self, batch: Any, index: int) -> None:
         super().validation_step(batch, index)
         self.val_accuracy(self.net(batch[0]), batch[1])
