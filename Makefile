@@ -3,11 +3,12 @@
 # make prove-resume   kills a training ten times and compares it with one that was never touched
 # make quick     lint and the quick tests
 # make test      lint, types and all tests: what .ci/run calls
+# make lowest    the kills of tests/resume on the oldest Lightning that pyproject.toml allows
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo prove-resume lint types quick test clean
+.PHONY: install demo prove-resume lint types quick test lowest clean
 
 install: $(STAMP)
 
@@ -37,6 +38,11 @@ quick: lint
 
 test: lint types
 	$(BIN)/python -m pytest -q
+
+lowest: install
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/lowest 'lightning==2.6.0'
+	PYTHONPATH=.venv/lowest $(BIN)/python -m pytest -q tests/resume/test_matrix.py -k every_event
+	PYTHONPATH=.venv/lowest $(BIN)/python -m pytest -q tests/unit/training/test_lightning_state.py
 
 clean:
 	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
