@@ -26,6 +26,8 @@ def test_killed_at_some_events(case: str, server: Any, tmp_path: Path) -> None:
     whole = matrix.run_whole(server, case, tmp_path)
     stride = 1 if matrix.EVERY_EVENT else cases.CASES[case].stride
     kills = whole.kills[stride // 2 :: stride] or [whole.kills[len(whole.kills) // 2]]
+    if cases.CASES[case].every_stage:
+        kills += [kill for kill in whole.kills if kill.sequence == "stage" and kill not in kills]
     faults = matrix.faults_of(server, case, tmp_path, whole, kills)
     assert not faults, f"{len(faults)} after {len(kills)} of {len(whole.kills)} kills:\n" + "\n".join(faults)
 

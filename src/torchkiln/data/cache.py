@@ -74,8 +74,13 @@ def _make(codec: InputCodec, frame: pl.DataFrame, entry: Path) -> None:
         for array in _encode_into(codec, frame, new).values():
             array.flush()  # type: ignore[attr-defined]  # it is a memory map
         (temporary / "done").touch()
-        shutil.rmtree(entry, ignore_errors=True)
-        os.rename(temporary, entry)
+        if not (entry / "done").is_file():
+            shutil.rmtree(entry, ignore_errors=True)
+        try:
+            os.rename(temporary, entry)
+        except OSError:
+            if not (entry / "done").is_file():  # else another process has made it meanwhile
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -92,7 +92,7 @@ def keep_newest(folder: Path, prefix: str, count: int, spare: Callable[[int], bo
     for old in steps(folder, prefix)[:-count]:
         path = named(folder, prefix, old)
         if path.name not in needed and not (spare and spare(old)):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
 
 
 def named(folder: Path, prefix: str, step: int) -> Path:
@@ -222,10 +222,15 @@ def _size_before(folder: Path, name: str) -> int:
 
 
 def _remove(path: Path) -> None:
-    """Remove a checkpoint; of a link the link alone."""
+    """Remove a checkpoint, which is gone at once and no half of it ever seen; of a link the link alone."""
     if path.is_symlink():
         path.unlink()
-    shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        gone = path.with_name(f".tmp-old-{path.name}-{os.getpid()}")
+        with contextlib.suppress(OSError):
+            path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 # Reading

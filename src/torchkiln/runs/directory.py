@@ -216,7 +216,7 @@ class RunDirectory:
         for file in self.path.iterdir():
             length = sizes.get(file.name, 0)
             if _grows(file) and file.stat().st_size > length:
-                lasting = _about_resumes(file.read_bytes()[length:]) if file.name == EVENTS else []
+                lasting = _about_lives(file.read_bytes()[length:]) if file.name == EVENTS else []
                 os.truncate(file, length)
                 for line in lasting:
                     append_line(file, line)
@@ -282,12 +282,12 @@ def _grows(file: Path) -> bool:
     return file.suffix in (".csv", ".jsonl") and file.name != DECISIONS and not file.is_symlink()
 
 
-def _about_resumes(tail: bytes) -> list[str]:
-    """The lines of events.jsonl that a resume was told by, a torn last one left out."""
+def _about_lives(tail: bytes) -> list[str]:
+    """The lines of events.jsonl on how a life ended or began, a torn last one left out."""
     found = []
     for line in tail.decode(errors="replace").splitlines():
         with contextlib.suppress(ValueError, AttributeError):
-            if json.loads(line).get("kind") == "resume":
+            if json.loads(line).get("kind") in ("resume", "recovery"):
                 found.append(line)
     return found
 

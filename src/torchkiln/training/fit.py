@@ -95,17 +95,17 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
         loaders=[x for x in (job.train, job.val) if x is not None],
         can_split=isinstance(job.module, KilnModule) and recipe.train.exact == "same",
     )  # fmt: skip
-    said: list[str] = []
     while True:
         life = Life(job, recipe, run, progress, decisions, closely=recovery.closely)
         try:
-            best = life.run_through(resume, said)
+            best = life.run_through(resume)
             break
         except Exception as error:
             if recipe.train.devices > 1 or isinstance(error, Stopped):
                 raise
-            said.append(recovery.recover(error, life.at))
-            progress.message(said[-1], "warn")
+            said = recovery.recover(error, life.at)
+            run.event("recovery", said, "warn", step=life.at.step, epoch=life.at.epoch)
+            progress.message(said, "warn")
         resume = True
     load_best(job.net, run)
     return best
@@ -138,17 +138,14 @@ class Life:
         """The last step that began."""
         return self.point.at if self.point else At()
 
-    def run_through(self, resume: bool, said: list[str]) -> dict[str, Any]:
+    def run_through(self, resume: bool) -> dict[str, Any]:
         """Train to the end; gives the best validation.
 
         Args:
             resume: Begin at the newest checkpoint.
-            said: What ended the lives before in this process, for the events, which a checkpoint cuts back.
         """
         reached = last_step(self.run)
         back = go_back(self.run, self.decisions.writes) if resume else None
-        for text in said:
-            self.run.event("recovery", text, "warn")
         state = back[1][OURS] if back else None
         if state is not None:
             self.io.loaded = back

@@ -78,7 +78,7 @@ def task_job(
         least = order.shards or recipe.train.devices
         val_order = EvalOrder(len(val), max(each, 1), shard=shard(recipe), lengths=val.lengths, least=least)
         val_loader = _loader(val, val_order, recipe)
-    net = compiled(prepared_net(net, recipe.train.channels_last is True), recipe)
+    net = compiled(prepared_net(net, recipe.train.channels_last is True), recipe, any_length=train.lengths is not None)
     module = KilnModule(task, net, criterion, recipe, monitor or "val_loss", higher, make_optimizer)
     if order.shards:
         module.shards = Shards(order, recipe.seed, order.shards)
@@ -126,11 +126,20 @@ def monitored(recipe: Recipe, task: Task) -> tuple[str | None, bool]:
     return f"val_{name}", known[name]
 
 
-def compiled(net: nn.Module, recipe: Recipe) -> nn.Module:
-    """The net with its forward compiled in place, so that the names of its weights stay as they are."""
+def compiled(net: nn.Module, recipe: Recipe, any_length: bool = False) -> nn.Module:
+    """The net with its forward compiled in place, so that the names of its weights stay as they are.
+
+    Whether shapes are symbols is said. Left alone, the first batch of another shape would turn them into
+    symbols, and the bits of a step would depend on the shapes that this process has seen before.
+
+    Args:
+        net: The net.
+        recipe: Whose `train.compile` says in which mode.
+        any_length: Batches come in many shapes, so that a graph for each would never end.
+    """
     mode = recipe.train.compile
     if mode:
-        net.compile(mode="default" if mode is True else mode)
+        net.compile(dynamic=any_length, mode="default" if mode is True else mode)
     return net
 
 

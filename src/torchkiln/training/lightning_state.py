@@ -27,7 +27,7 @@ PROGRESS = {
     "val_batch": "val_loop.batch_progress",
 }
 FIELDS = ("fit_loop.epoch_progress", "fit_loop.epoch_loop._batches_that_stepped", "fit_loop.epoch_loop._results",
-          "fit_loop.epoch_loop.val_loop._seen_batches_per_dataloader", "_logger_connector._callback_metrics",
+          "_logger_connector._callback_metrics",
           "_logger_connector._logged_metrics", "_logger_connector._first_loop_iter", "_logger_connector._current_fx",
           *(f"fit_loop.epoch_loop.{path}" for path in PROGRESS.values()))  # fmt: skip
 LOGGED_AS = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph", "add_dataloader_idx",
@@ -77,7 +77,6 @@ def capture(trainer: L.Trainer, batch: int) -> dict[str, Any]:
         "batch": batch,
         "batches_that_stepped": loop._batches_that_stepped,
         "should_stop": trainer.should_stop,
-        "seen_batches": dict(loop.val_loop._seen_batches_per_dataloader),
         "callback_metrics": {k: v.clone() for k, v in connector._callback_metrics.items()},
         "logged_metrics": {k: v.clone() for k, v in connector._logged_metrics.items()},
         "current_fx": connector._current_fx,
@@ -121,7 +120,6 @@ def restore_once(trainer: L.Trainer, state: dict[str, Any], then: Callable[[], N
         real_reset()
         _load_progress(trainer, state)
         loop._batches_that_stepped = state["batches_that_stepped"]
-        loop.val_loop._seen_batches_per_dataloader.update(state["seen_batches"])
         trainer.should_stop = state["should_stop"]
         connector = trainer._logger_connector
         connector._callback_metrics.update(state["callback_metrics"])

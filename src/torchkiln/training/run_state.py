@@ -177,7 +177,8 @@ def lay_out_again(trainer: L.Trainer) -> None:
     for optimizer in trainer.optimizers:
         for parameter, state in optimizer.state.items():
             for name, value in state.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                laid_out = isinstance(value, Tensor) and value.stride() == parameter.stride()
+                if isinstance(value, Tensor) and value.shape == parameter.shape and not laid_out:
                     state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 

@@ -95,6 +95,7 @@ class SafePoint(L.Callback):
         warm_up(trainer)
         if self.resume:
             lay_out_again(trainer)
+            trainer.should_stop = self.resume["lightning"]["should_stop"]  # a fit that was over begins no epoch
             ranks = self.resume["ranks"]
             # with exact: elastic there may be more processes now, and all hold the same
             mine = ranks[min(trainer.global_rank, len(ranks) - 1)]

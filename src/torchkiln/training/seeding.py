@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,7 +21,14 @@ def seed_all(seed: int, *purpose: int | str) -> None:
     random.seed(value)
     np.random.seed(value & 0xFFFFFFFF)  # noqa: NPY002  # a person's code may draw from it
     torch.default_generator.manual_seed(value)
-    if torch.cuda.is_available():
+    cuda, mps = _devices()
+    if cuda:
         torch.cuda.manual_seed_all(value)
-    if torch.backends.mps.is_available():
+    if mps:
         torch.mps.manual_seed(value)
+
+
+@cache
+def _devices() -> tuple[bool, bool]:
+    """Whether there is CUDA and MPS; asking takes longer than all the seeding."""
+    return torch.cuda.is_available(), torch.backends.mps.is_available()

@@ -27,8 +27,8 @@ def own_net(samples: int = 39) -> dict[str, Any]:
             "data": (M.Noisy(M.blobs(samples, 0)), M.blobs(21, 1), M.blobs(20, 2))}  # fmt: skip
 
 
-def module_of(kind: Callable[[], Any]) -> Make:
-    return lambda: {"model": kind(), "data": (M.Noisy(M.blobs(39, 0)), M.blobs(21, 1), M.blobs(20, 2))}
+def module_of(kind: Callable[[], Any], samples: int = 39) -> Make:
+    return lambda: {"model": kind(), "data": (M.Noisy(M.blobs(samples, 0)), M.blobs(21, 1), M.blobs(20, 2))}
 
 
 THREE_EPOCHS = seen.epochs(3, 3)
@@ -44,6 +44,8 @@ class Case:
         folder: Makes the data that the recipe names, once.
         callbacks: Those that a life is given before all others, by its run directory: what goes wrong in it.
         shows: Whether the run that was never killed did what the case is for.
+        every_stage: It ends before its epochs do, which a life that begins at its end must know: killed at each event
+            between the stages too.
         stride: Between two of the events at which it is killed in an ordinary test run.
         replays: The run goes back to a checkpoint by itself, so how often it saves changes what happens in it.
     """
@@ -54,6 +56,7 @@ class Case:
     callbacks: Callable[[Path], list[L.Callback]] = lambda _: []
     shows: seen.Seen = THREE_EPOCHS
     stride: int = 37
+    every_stage: bool = False
     replays: bool = False
 
 
@@ -66,17 +69,18 @@ PICTURES = {"train.batch_size": 5, "optimizer.name": "adamw", "train.ema": None}
 CASES: dict[str, Case] = {
     # Every event of these three is killed at in every test run; short, so that it stays affordable.
     "mid-epoch validation, plateau, early stopping": Case(
-        MID_EPOCH, lambda: own_net(27), shows=seen.every(seen.validations(6), seen.rate_falls)),
+        {**MID_EPOCH, "train.epochs": 2}, lambda: own_net(27),
+        shows=seen.every(seen.validations(4), seen.rate_falls)),
     "accumulation 3 over 10, validation inside a window": Case(
         {"train.accumulate": 3, "train.validate_every": 0.4, "train.epochs": 2},
         shows=seen.every(seen.validations(4), seen.steps(8))),
     "own module: torchmetrics and self.log": Case(
-        {"train.validate_every": 0.5, "train.epochs": 2}, module_of(M.Logging), shows=seen.validations(4)),
+        {"train.validate_every": 0.5, "train.epochs": 2}, module_of(M.Logging, 23), shows=seen.validations(4)),
     # These by a stride.
     "plain": Case(),
     "early stopping that fires, min_epochs": Case(
         {"optimizer.lr": 0.5, "train.epochs": 8, "train.early_stopping": {"patience": 1, "min_epochs": 3}},
-        shows=seen.epochs(3, 7)),
+        shows=seen.epochs(3, 7), every_stage=True),
     "early stopping inside an epoch": Case(
         {"optimizer.lr": 0.5, "train.epochs": 8, "train.validate_every": 0.2, "train.early_stopping": {"patience": 2}},
         shows=seen.epochs(1, 7)),
@@ -96,7 +100,7 @@ CASES: dict[str, Case] = {
     "20 steps, an epoch's end": Case({"train.steps": 20}, shows=seen.steps(20)),
     "time budget": Case(
         {"train.max_time": "1h"}, callbacks=faults.time_is_up_at(13),
-        shows=seen.every(seen.steps(14), seen.decided("budget"))),
+        shows=seen.every(seen.steps(14), seen.decided("budget")), every_stage=True),
     "validation every second epoch": Case(
         {"train.validate_every": 2, "train.epochs": 4}, shows=seen.validations(2)),
     "validation by total batches": Case({"train.validate_batches": 7}, shows=seen.validations(4)),
