@@ -69,8 +69,7 @@ PICTURES = {"train.batch_size": 5, "optimizer.name": "adamw", "train.ema": None}
 CASES: dict[str, Case] = {
     # Every event of these three is killed at in every test run; short, so that it stays affordable.
     "mid-epoch validation, plateau, early stopping": Case(
-        {**MID_EPOCH, "train.epochs": 2}, lambda: own_net(27),
-        shows=seen.every(seen.validations(4), seen.rate_falls)),
+        MID_EPOCH, lambda: own_net(27), shows=seen.every(seen.validations(6), seen.rate_falls)),
     "accumulation 3 over 10, validation inside a window": Case(
         {"train.accumulate": 3, "train.validate_every": 0.4, "train.epochs": 2},
         shows=seen.every(seen.validations(4), seen.steps(8))),
