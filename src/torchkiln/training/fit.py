@@ -21,6 +21,7 @@ from torchkiln.data.order import TrainOrder
 from torchkiln.data.replayed import Replayed
 from torchkiln.data.workers import restart
 from torchkiln.errors import RunError
+from torchkiln.models.memory import release_memory
 from torchkiln.recipe.schema import Recipe
 from torchkiln.recipe.training import Train, seconds
 from torchkiln.runs import checkpoints
@@ -106,6 +107,7 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
             said = recovery.recover(error, life.at)
             run.event("recovery", said, "warn", step=life.at.step, epoch=life.at.epoch)
             progress.message(said, "warn")
+        release_memory()  # here, where no traceback holds on to it any more
         resume = True
     load_best(job.net, run)
     return best

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from torchkiln.data.replayed import Replayed
 from torchkiln.data.workers import at_work, out_of_files, restart, worker_fault
 from torchkiln.errors import RunFailed
-from torchkiln.models.memory import memory_asked, out_of_memory, release_memory
+from torchkiln.models.memory import memory_asked, out_of_memory
 from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.training.finite import NotFinite
 
@@ -96,7 +96,6 @@ class Recovery:
                             "model.checkpoint_gradients or train.precision=bf16, in a new run") from error  # fmt: skip
         text = f"{what}: from there on a batch is computed in {parts} parts"
         self.decisions.add(Decision(kind, at.step, text, value=parts))
-        release_memory()
         return text
 
     def _restart(self, fault: str, error: Exception, at: At) -> str:
