@@ -34,10 +34,10 @@ types: install
 	$(BIN)/mypy
 
 quick: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test: lint types
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lowest: install
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/lowest 'lightning==2.6.0'
