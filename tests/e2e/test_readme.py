@@ -20,7 +20,7 @@ SCRIPTS = [text for language, text in BLOCKS if language == "python"]
 
 
 def test_the_blocks_are_found() -> None:
-    assert (len(BLOCKS), len(COMMANDS), len(SCRIPTS)) == (4, 2, 1)
+    assert (len(BLOCKS), len(COMMANDS), len(SCRIPTS)) == (5, 3, 1)
 
 
 @pytest.fixture(scope="module")
