@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning.pytorch as L
@@ -54,6 +55,7 @@ class FiniteWatch(L.Callback):
         self._samples: dict[tuple[int, int], list[int]] = {}
         self._seen: list[tuple[int, int, int]] = []
         self._first: Tensor | None = None
+        self._in_parts = False
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -66,22 +68,25 @@ class FiniteWatch(L.Callback):
         self._samples[at[:2]] = index.tolist() if isinstance(index, Tensor) and index.device.type == "cpu" else []
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
-        self._note(loss)
+        # Where a batch is computed in parts, this is the loss of the first; the whole is known behind the backward.
+        self._in_parts = isinstance(pl_module, KilnModule) and pl_module.step_loss is None
+        if not self._in_parts:
+            self._note(loss)
 
     def _note(self, loss: Tensor) -> None:
-        bad = ~torch.isfinite(loss.detach()).all()
         if loss.device.type == "cpu" or self.closely:
-            if bool(bad):
+            if not math.isfinite(float(loss.detach())):
                 raise self._found("the loss", len(self._seen) - 1)
             return
+        bad = ~torch.isfinite(loss.detach())
         if self._first is None:
             self._first = torch.full((), -1, dtype=torch.int64, device=loss.device)
         place = len(self._seen) - 1
         self._first = torch.where(bad & (self._first < 0), place, self._first)
 
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if isinstance(pl_module, KilnModule) and pl_module.step_loss is not None:
-            self._note(pl_module.step_loss)  # the loss before may be that of the first part alone
+        if self._in_parts and isinstance(pl_module, KilnModule) and pl_module.step_loss is not None:
+            self._note(pl_module.step_loss)
         if not self.closely or _scaler(trainer) is not None:  # with a loss scale, infinite gradients are its business
             return
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
