@@ -418,6 +418,10 @@ def seeding(folder: Path, env: Path) -> list[Figure]:
 # SIGTERM
 
 
+LEAVING = 0.1
+"""Seconds for the copy and for Lightning's own teardown, behind the last step."""
+
+
 def stopping(folder: Path, env: Path) -> list[Figure]:
     """SIGTERM at five random moments: at most the step under way, what follows it, and one write."""
     draw, late, codes, words, exits = random.Random(0), [], set(), True, []
@@ -440,12 +444,12 @@ def stopping(folder: Path, env: Path) -> list[Figure]:
         step = max(b - a for a, b in pairwise(begun[1:]))
         write = max(w["ended"] - w["begun"] for w in done.of("write"))
         exits[-1] -= done.of("end")[0]["ended"]
-        late.append((done.of("end")[0]["ended"] - sent[0], step + write))
+        late.append((done.of("end")[0]["ended"] - sent[0], step + write + LEAVING))
         codes.add(done.code)
         words &= f"torchkiln fit --resume {folder / f'stop-{i}'}" in done.errors
     most, bound = max(late, key=lambda pair: pair[0] / pair[1])
     what = "SIGTERM to the end of the run, the latest of 5"
-    floor = f"the longest step and the longest write of that run: {bound:.2f} s"
+    floor = f"the longest step and the longest write of that run, and {LEAVING} s for Lightning to leave: {bound:.2f} s"
     beside = f"the interpreter's exit after it: {statistics.median(exits):.2f} s"
     ours = f"{', '.join(map(str, codes))}, {'said' if words else 'not said'}"
     said = Figure(

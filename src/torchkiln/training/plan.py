@@ -10,11 +10,9 @@ from __future__ import annotations
 import copy
 import ctypes
 import os
-import platform
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from torch import nn
 from torchkiln.data.store import Batch, Store
 from torchkiln.models.memory import out_of_memory, release_memory
 from torchkiln.recipe.schema import Recipe
+from torchkiln.runs import environment
 from torchkiln.tasks._base import Task
 from torchkiln.training.optimization import build_optimizer
 from torchkiln.training.seeding import seed_all
@@ -307,10 +306,7 @@ def device_name(device: str) -> str:
     """What the device calls itself."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text().splitlines() if cpus.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    return environment.cpu_model()
 
 
 def prepared_net(net: nn.Module, channels_last: bool) -> nn.Module:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from functools import cache
 
-import numpy as np
 import torch
 
+from torchkiln.data.replayed import seed_globals
 from torchkiln.randomness import key
 
 
@@ -18,9 +17,7 @@ def seed_all(seed: int, *purpose: int | str) -> None:
     which is 500 times slower.
     """
     value = key(seed, *purpose)
-    random.seed(value)
-    np.random.seed(value & 0xFFFFFFFF)  # noqa: NPY002  # a person's code may draw from it
-    torch.default_generator.manual_seed(value)
+    seed_globals(value)
     cuda, mps = _devices()
     if cuda:
         torch.cuda.manual_seed_all(value)
