@@ -317,7 +317,10 @@ def _going_on(state: dict[str, Any], reached: int, job: Job) -> str:
     place, step = state["lightning"], state["step"]
     batches = f" of {len(job.order)}" if isinstance(job.order, TrainOrder) else ""
     text = f"going on from step {step} (epoch {place['epoch']}, batch {place['batch']}{batches})"
-    return f"{text}; steps {step + 1} to {reached} are done again" if reached > step else text
+    if reached <= step:
+        return text
+    again = f"step {reached} is" if reached == step + 1 else f"steps {step + 1} to {reached} are"
+    return f"{text}; {again} done again"
 
 
 def _is_first_process() -> bool:
