@@ -41,7 +41,7 @@ test: lint types
 
 lowest: install
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/lowest 'lightning==2.6.0'
-	PYTHONPATH=.venv/lowest $(BIN)/python -m pytest -q tests/resume/test_matrix.py -k "every_event and own_module"
+	PYTHONPATH=.venv/lowest $(BIN)/python -m pytest -q tests/resume/test_matrix.py -k "every_event and torchmetrics"
 	PYTHONPATH=.venv/lowest $(BIN)/python -m pytest -q tests/unit/training/test_lightning_state.py
 
 clean:

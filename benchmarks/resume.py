@@ -9,29 +9,24 @@ own: they are installed into DIR, an environment linked to this one's torch, and
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
-import os
-import platform
 import random
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import resume_lives
+from figures import HERE, SOURCE, Figure, Row, command_line, environment, peers_python
 
-HERE = Path(__file__).resolve().parent
-SOURCE = HERE.parent / "src"
 PEERS = {"lightning": "Lightning, ModelCheckpoint", "stateful": "Lightning, StatefulDataLoader",
          "hugging_face": "Hugging Face Trainer", "ours": "torchkiln"}  # fmt: skip
 PACKAGES = ("torchdata==0.11.0", "accelerate==1.15.0", "transformers>=5.0")
@@ -40,79 +35,10 @@ INTERVAL, LONGEST_INTERVAL, WRITES_APART = 30, 600, 100
 """How often a run saves by default: this many seconds, and no more often than so many writes apart."""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table.
-
-    Args:
-        row: The row it belongs to.
-        what: What was measured.
-        ours: In words.
-        floor: What passes, in words; empty where nothing is asked.
-        beside: The same of others, or what it is compared with.
-        passed: Whether the floor is met.
-    """
-
-    row: str
-    what: str
-    ours: str
-    floor: str
-    beside: str
-    passed: bool = True
-
-
 def main() -> int:
-    """Run the rows that were asked for; 1 if `--check` finds one below its floor."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--check", action="store_true", help="exit 1 and name the rows below their floor")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--env", type=Path, default=Path(tempfile.gettempdir()) / "torchkiln-peers", metavar="DIR")
-    args = parser.parse_args()
-    unknown = [r for r in args.rows if r not in ROWS]
-    if unknown:
-        parser.error(f"unknown row {unknown[0]}; known are {', '.join(ROWS)}")
-    figures: list[Figure] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in args.rows or ROWS:
-            begun = time.perf_counter()
-            figures += ROWS[name](Path(folder), args.env)
-            print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
-    print_table(figures)
-    if args.json:
-        args.json.write_text(json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}, indent=1))
-    below = list(dict.fromkeys(f.row for f in figures if not f.passed))
-    if args.check and below:
-        print("below their floor:", ", ".join(below), file=sys.stderr)
-        return 1
-    return 0
-
-
-def print_table(figures: list[Figure]) -> None:
-    """The table in Markdown, as it stands in the docs."""
-    print(f"\n{machine()}\n")
-    print("| row | measured | ours | floor | beside it | |")
-    print("|---|---|---|---|---|---|")
-    for f in figures:
-        verdict = ("met" if f.passed else "BELOW") if f.floor else ""
-        print(f"| {f.row} | {f.what} | {f.ours} | {f.floor} | {f.beside} | {verdict} |")
-    print("\nEvery event of every case, not only the steps: TORCHKILN_EVERY_EVENT=1 python -m pytest tests/resume")
-
-
-def machine() -> str:
-    """Date, versions and machine of the figures."""
-    from importlib.metadata import version
-
-    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "lightning"))
-    hardware = f"{os.cpu_count()} cores {platform.machine()}, load {os.getloadavg()[0]:.1f}"
-    return f"{time.strftime('%Y-%m-%d')}, {hardware}, Python {platform.python_version()}, {packages}"
-
-
-def environment(**more: Any) -> dict[str, str]:
-    """One thread, this checkout, nothing downloaded."""
-    path = os.pathsep.join([str(SOURCE), str(HERE)])
-    fixed = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TORCHKILN_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
-    return {**os.environ, **fixed, **{k: str(v) for k, v in more.items()}}
+    """Run the rows that were asked for."""
+    closing = "Every event of every case, not only the steps: TORCHKILN_EVERY_EVENT=1 python -m pytest tests/resume"
+    return command_line(__doc__ or "", ROWS, closing)
 
 
 # Peers
@@ -122,7 +48,7 @@ def peers(folder: Path, env: Path) -> list[Figure]:
     """The share of kills after which the run ends as if it had never been interrupted."""
     import resume_peers
 
-    python = peers_python(env)
+    python = peers_python(env, "resume", PACKAGES)
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for system in PEERS:
         for name in resume_peers.CASES:
@@ -152,27 +78,6 @@ def shares(kills: list[dict[str, Any]]) -> str:
     parts = f"weights {count['weights']}, table {count['table']}, rate {count['rate']}"
     failed = f", failed {count['failed']}" if count["failed"] else ""
     return f"{count['equal']} of {len(kills)} ({parts}{failed})"
-
-
-def peers_python(env: Path) -> Path:
-    """The Python of the peers' environment, which is made if it is not there.
-
-    A link to this environment's packages serves for torch and Lightning, so that all run on the same ones.
-    """
-    python = env / "bin" / "python"
-    if not (env / "made").exists():
-        shutil.rmtree(env, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", env], check=True)
-        packages = Path(next(p for p in sys.path if p.endswith("site-packages")))
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        (env / "lib" / version / "site-packages" / "linked.pth").write_text(f"{packages}\n")
-        pinned = [p for p in (HERE.parent / "constraints.txt").read_text().splitlines()
-                  if p.startswith(("torch==", "lightning==", "transformers==", "numpy=="))]  # fmt: skip
-        (env / "constraints.txt").write_text("\n".join(pinned))
-        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--constraint", env / "constraints.txt", *PACKAGES], check=True)
-        (env / "made").touch()
-    return python
 
 
 # Kills during a write
@@ -458,7 +363,7 @@ def stopping(folder: Path, env: Path) -> list[Figure]:
     return [Figure("stopping", what, f"{most:.2f} s", floor, beside, most <= bound), said]
 
 
-ROWS: dict[str, Callable[[Path, Path], list[Figure]]] = {
+ROWS: dict[str, Row] = {
     "peers": peers, "writing": writing, "cost": cost, "loss": loss, "seeding": seeding, "stopping": stopping,
 }  # fmt: skip
 

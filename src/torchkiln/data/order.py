@@ -74,7 +74,8 @@ class TrainOrder(Sampler[BatchKey]):
         self.shards = shards
         self._parts = shards or shard.world
         first = shard.rank * self._parts // shard.world
-        self._mine = range(first, (shard.rank + 1) * self._parts // shard.world)
+        self.mine = range(first, (shard.rank + 1) * self._parts // shard.world)
+        """Numbers of the parts that this process computes."""
         self._all_bounds = _bounds(n, batch_size * shard.world, least=2 * self._parts)
         self._bounds = self._all_bounds[: None if limit is None else limit + 1]
 
@@ -98,7 +99,7 @@ class TrainOrder(Sampler[BatchKey]):
     def __iter__(self) -> Iterator[BatchKey]:
         epoch, (start_epoch, start) = self.epoch, self._start
         for batch in self.batches(epoch)[start if epoch == start_epoch else 0 :]:
-            yield BatchKey(epoch, np.concatenate([batch[part :: self._parts] for part in self._mine]))
+            yield BatchKey(epoch, np.concatenate([batch[part :: self._parts] for part in self.mine]))
 
     def batches(self, epoch: int) -> list[Indices]:
         """The global batches of an epoch, in order."""
@@ -113,7 +114,7 @@ class TrainOrder(Sampler[BatchKey]):
     def shard_sizes(self, batch: int) -> list[int]:
         """Samples in each of this process's parts of a batch, in order; 0 where an epoch has fewer than parts."""
         size = self._bounds[batch + 1] - self._bounds[batch]
-        return [(size - part + self._parts - 1) // self._parts for part in self._mine]
+        return [(size - part + self._parts - 1) // self._parts for part in self.mine]
 
     def scale(self, batch: int) -> float:
         """What the mean loss of this process's part of a batch is multiplied with.

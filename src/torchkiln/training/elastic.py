@@ -35,12 +35,6 @@ class Shards:
         self._after: list[Tensor] = []
         self._gradients: list[Tensor] = []
 
-    @property
-    def mine(self) -> range:
-        """Numbers of the shards that this process computes."""
-        each = self.count // self.order.shard.world
-        return range(self.order.shard.rank * each, (self.order.shard.rank + 1) * each)
-
     def of(self, batch: Batch, batch_idx: int) -> list[Batch]:
         """The batch of this process as its shards."""
         return parts.split(batch, self.order.shard_sizes(batch_idx))
@@ -61,7 +55,7 @@ class Shards:
         else:
             for buffer, before in zip(net.buffers(), self._buffers, strict=True):
                 buffer.copy_(before)
-        seed_all(self.seed, "step", epoch, batch_idx, self.mine[number])
+        seed_all(self.seed, "step", epoch, batch_idx, self.order.mine[number])
 
     def set_aside(self, net: nn.Module) -> None:
         """Before the batch's first backward: the gradients of the batches before in the window."""

@@ -52,8 +52,7 @@ class FiniteWatch(L.Callback):
 
     def __init__(self, closely: bool = False) -> None:
         self.closely = closely
-        self._samples: dict[tuple[int, int], list[int]] = {}
-        self._seen: list[tuple[int, int, int]] = []
+        self._seen: list[tuple[int, int, int, list[int]]] = []
         self._first: Tensor | None = None
         self._in_parts = False
 
@@ -62,10 +61,9 @@ class FiniteWatch(L.Callback):
     ) -> None:
         if len(self._seen) >= LOOK_EVERY:
             self.look(trainer)
-        at = (trainer.current_epoch, batch_idx, trainer.global_step)
-        self._seen.append(at)
         index = batch.get("index") if isinstance(batch, dict) else None
-        self._samples[at[:2]] = index.tolist() if isinstance(index, Tensor) and index.device.type == "cpu" else []
+        samples = index.tolist() if isinstance(index, Tensor) and index.device.type == "cpu" else []
+        self._seen.append((trainer.current_epoch, batch_idx, trainer.global_step, samples))
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
         # Where a batch is computed in parts, this is the loss of the first; the whole is known behind the backward.
@@ -121,7 +119,7 @@ class FiniteWatch(L.Callback):
         first = -1 if self._first is None else int(self._first)
         if first >= 0:
             raise self._found("the loss", first)
-        self._seen, self._samples = [], {}
+        self._seen = []
         scaler = _scaler(trainer)
         if scaler is not None and scaler.get_scale() < LEAST_SCALE:
             raise RunFailed(f"the loss scale of fp16 has fallen to {scaler.get_scale():.2g}, since the gradients of "
@@ -129,8 +127,7 @@ class FiniteWatch(L.Callback):
                             "optimizer.lr")  # fmt: skip
 
     def _found(self, what: str, place: int) -> NotFinite:
-        epoch, batch, step = self._seen[place]
-        return NotFinite(what, epoch, batch, step, self._samples.get((epoch, batch), []))
+        return NotFinite(what, *self._seen[place])
 
 
 def _scaler(trainer: L.Trainer) -> Any:

@@ -72,7 +72,7 @@ class Job:
 
 
 def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume: bool = False) -> dict[str, Any]:
-    """Train, and leave the best weights in `job.net`.
+    """Train, and leave the best weights on disk; `load_best` brings them back.
 
     A life that ends from what can be helped, such as a lack of memory, is followed by another in this process,
     from the newest checkpoint.
@@ -99,8 +99,7 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
     while True:
         life = Life(job, recipe, run, progress, decisions, closely=recovery.closely)
         try:
-            best = life.run_through(resume)
-            break
+            return life.run_through(resume)
         except Exception as error:
             if recipe.train.devices > 1 or isinstance(error, Stopped):
                 raise
@@ -109,8 +108,6 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
             progress.message(said, "warn")
         release_memory()  # here, where no traceback holds on to it any more
         resume = True
-    load_best(job.net, run)
-    return best
 
 
 class Life:

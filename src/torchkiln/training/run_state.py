@@ -49,27 +49,24 @@ class RunStateIO(CheckpointIO):
         weights = state_files.Copies(checkpoint["state_dict"])
         rest = state_files.Snapshot({k: v for k, v in checkpoint.items() if k != "state_dict"}, "state")
         best, self.best = self.best, None
-        named = checkpoint[OURS]["recorder"]["best"].get("step")
+        folder, spoken_of = Path(path).parent, checkpoint[OURS]["recorder"]["best"].get("step")
         # what is kept of it elsewhere is of no use without the best weights that it speaks of
-        needs = [] if named is None else [f"{BEST}-{named:08d}"]
+        needs = [] if spoken_of is None else [checkpoints.named(folder, BEST, spoken_of).name]
 
-        def fill(folder: Path) -> None:
-            weights.write(folder / "weights.safetensors")
-            rest.write(folder)
+        def fill(to: Path) -> None:
+            weights.write(to / "weights.safetensors")
+            rest.write(to)
 
         def work() -> None:
             if best is not None:
                 step, copies = best
-                checkpoints.write(
-                    Path(path).parent, f"{BEST}-{step:08d}", lambda to: copies.write(to / "weights.safetensors"),
-                    size=copies.bytes,
-                )  # fmt: skip
-            checkpoints.write(Path(path).parent, Path(path).name, fill, needs=needs, size=weights.bytes + rest.bytes)
-            checkpoints.keep_newest(Path(path).parent, STEP, KEEP, spare=self._spared)
+                name = checkpoints.named(folder, BEST, step).name
+                checkpoints.write(folder, name, lambda to: copies.write(to / "weights.safetensors"), size=copies.bytes)
+            checkpoints.write(folder, Path(path).name, fill, needs=needs, size=weights.bytes + rest.bytes)
+            checkpoints.keep_newest(folder, STEP, KEEP, spare=self._spared)
             # The best weights before stay until the next: the older state still names them.
-            checkpoints.keep_newest(Path(path).parent, BEST, KEEP)
+            checkpoints.keep_newest(folder, BEST, KEEP)
 
-        self.wait()  # one at a time
         self.background.start(work)
         return None
 

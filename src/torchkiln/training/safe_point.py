@@ -19,6 +19,7 @@ from torch import Tensor
 
 from torchkiln.data.order import TrainOrder
 from torchkiln.data.replayed import Replayed
+from torchkiln.runs import checkpoints
 from torchkiln.runs.checkpoints import STEP
 from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.runs.directory import RunDirectory
@@ -203,7 +204,7 @@ class SafePoint(L.Callback):
         self.recorder.forget_lost()
         self.io.best = self.recorder.take_best()
         self._state = self._collect(trainer, batch)
-        trainer.save_checkpoint(self.run.path / "checkpoints" / f"{STEP}-{trainer.global_step:08d}")
+        trainer.save_checkpoint(checkpoints.named(self.run.path / "checkpoints", STEP, trainer.global_step))
 
     def _collect(self, trainer: L.Trainer, batch: int) -> dict[str, Any]:
         return {

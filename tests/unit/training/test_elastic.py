@@ -23,9 +23,9 @@ def order(world: int = 1, rank: int = 0, accumulate: int = 1) -> TrainOrder:
 
 
 def test_processes_share_the_shards_out() -> None:
-    assert list(Shards(order(), 0, 4).mine) == [0, 1, 2, 3]
-    assert list(Shards(order(2, 1), 0, 4).mine) == [2, 3]
-    assert list(Shards(order(4, 2), 0, 4).mine) == [2]
+    assert list(order().mine) == [0, 1, 2, 3]
+    assert list(order(2, 1).mine) == [2, 3]
+    assert list(order(4, 2).mine) == [2]
 
 
 def test_weights_are_shares_of_the_samples_of_a_step_on_any_number_of_processes() -> None:
