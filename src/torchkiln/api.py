@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,14 @@ from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, R
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import nearest
+from torchkiln.runs import environment
 from torchkiln.runs.directory import CHILD, FULL_DISK, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from torchkiln.stages import from_parts
 
 
 class Run:
@@ -113,24 +117,19 @@ def fit(
         RunFailed: Training could not go on; the run directory stays, and says how to resume.
     """
     progress = progress or Progress()
-    if model is not None and data is None:
-        raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
     if resume is not None and (recipe is not None or not _devices_alone(overrides) or out is not None):
         raise RecipeError("resume goes on with a run as it is; begin a new one to change its recipe, settings or place")
     if accept_data_change and resume is None:
         raise RecipeError("--accept-data-change is about a run that goes on: torchkiln fit --resume RUN "
                           "--accept-data-change")  # fmt: skip
-    if recipe is None and model is None and resume is None:
-        raise RecipeError("give a recipe, data, or model and data")
+    if resume is None or model is not None:
+        _check_given(recipe, model, data)
     # All that can be told without torch comes first: a slip of the pen is answered at once.
     directory = RunDirectory.open(resume) if resume is not None else None
     if directory is not None:
         loaded = recipes.load(directory.path / RECIPE, overrides, check_paths=False)
-    elif model is not None:
-        written = recipe if isinstance(recipe, Mapping) else {}
-        loaded = recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
     else:
-        loaded = _load(recipe, overrides, target)
+        loaded = _loaded(recipe, overrides, model, target)
     stem = recipe if isinstance(recipe, str | Path) else type(model).__name__ if model is not None else loaded.task
     place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
     if directory is None and CHILD not in os.environ:
@@ -139,9 +138,7 @@ def fit(
         from torchkiln.stages import from_parts, from_recipe
         from torchkiln.stages.going_on import Wish
 
-        parts = None if model is None else from_parts.Parts(model, loss, optimizer, data)
-        if parts is None and loaded.data.class_path:
-            parts = from_parts.from_recipe(loaded)
+        parts = _parts(loaded, model, loss, optimizer, data)
         if directory is not None:
             wish = Wish(loaded.train.devices if overrides else None, accept_data_change)
             if loaded.task == "custom":
@@ -150,6 +147,51 @@ def fit(
         if parts is not None:
             return Run(from_parts.start(parts, loaded, place, progress))
         return Run(from_recipe.start(loaded, place, progress))
+
+
+def plan(
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    model: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    data: Any = None,
+    target: str | None = None,
+    out: str | Path | None = None,
+    anew: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Decide how a recipe, or a person's own net, runs on this machine, by measuring it; nothing is trained.
+
+    Args:
+        recipe, overrides, model, loss, optimizer, data, target: As for `fit`.
+        out: A file to write the result to, as JSON.
+        anew: Measure although an earlier run of the same net and batch did.
+        overwrite: Replace a file that is in `out`.
+        progress: Who shows what happens.
+
+    Returns:
+        As plan.json: `decisions`, `seconds`, `measured`, `estimates`; and `recipe`, with every `auto` replaced.
+
+    Raises:
+        InputError: What was given is wrong.
+    """
+    file = None if out is None else Path(out)
+    if file is not None and file.exists() and not overwrite:
+        raise RunError(f"{file} exists; choose another with --out or replace it with --overwrite")
+    if file is not None and not file.absolute().parent.is_dir():
+        raise RunError(f"{file.parent} is no folder to write {file.name} to; make it, or choose another with --out")
+    _check_given(recipe, model, data)
+    loaded = _loaded(recipe, overrides, model, target)
+    with _training_extra():
+        from torchkiln.stages import planning
+
+        found = planning.plan(loaded, _parts(loaded, model, loss, optimizer, data), progress or Progress(), anew)
+    if file is not None:
+        file.write_text(json.dumps(found, indent=1, ensure_ascii=False, default=str))
+    return found
 
 
 def test(  # a verb of ours and no test of pytest's
@@ -230,6 +272,30 @@ def _open(run: str | Path | Run) -> RunDirectory:
     return run.directory if isinstance(run, Run) else RunDirectory.open(run)
 
 
+def _check_given(recipe: Any, model: Any, data: Any) -> None:
+    if model is not None and data is None:
+        raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
+    if recipe is None and model is None:
+        raise RecipeError("give a recipe, data, or model and data")
+
+
+def _loaded(recipe: Any, overrides: Any, model: Any, target: str | None) -> Recipe:
+    """The recipe of a new run; with a model of the person's it is a custom one."""
+    if model is None:
+        return _load(recipe, overrides, target)
+    written = recipe if isinstance(recipe, Mapping) else {}
+    return recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
+
+
+def _parts(loaded: Recipe, model: Any, loss: Any, optimizer: Any, data: Any) -> from_parts.Parts | None:
+    """What the person gave as objects, or names by class path."""
+    from torchkiln.stages import from_parts
+
+    if model is not None:
+        return from_parts.Parts(model, loss, optimizer, data)
+    return from_parts.from_recipe(loaded) if loaded.data.class_path else None
+
+
 def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
     """A recipe, or the one proposed for the data that was given in its place."""
     if not isinstance(recipe, str | Path):
@@ -295,6 +361,7 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
 @contextmanager
 def _training_extra() -> Iterator[None]:
     """A missing torch or Lightning is answered with the extra that brings it."""
+    environment.spare_waiting()
     try:
         yield
     except ModuleNotFoundError as error:

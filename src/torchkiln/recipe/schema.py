@@ -185,6 +185,8 @@ class Optimizer(Part):
     """Of sgd."""
     betas: tuple[Share, Share] | None = None
     """Of adam and adamw: decays of the averages of gradient and square."""
+    implementation: Auto | Literal["fused", "foreach", "loop"] = "auto"
+    """How the step over all parameters is made, where the optimizer has a choice; auto is measured by the plan."""
     groups: list[ParameterGroup] = []
     """Settings for some of the parameters; the first match counts."""
 

@@ -23,6 +23,7 @@ from torchkiln.stages.run import (
     as_child,
     conclude,
     is_complete,
+    tell,
     train,
     training_is_left,
     write_finding,
@@ -42,6 +43,23 @@ def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     if child := as_child(recipe):
         return _beside(child)
     RunDirectory.check_free(place.path, place.overwrite)
+    prepared, net, criterion, planned = look(recipe, progress)
+    tell(planned, progress)
+    with going_on.alone(place.path):
+        run = RunDirectory.create(place.path, place.overwrite)
+        _write_start(run, prepared, planned, net, progress)
+        _fit(run, prepared, net, criterion, progress, resume=False)
+        return _finish(run, prepared, net, progress, begun)
+
+
+def look(recipe: Recipe, progress: Progress, anew: bool = False) -> tuple[Prepared, nn.Module, nn.Module, plan.Plan]:
+    """Data, net, loss and plan of a recipe, which write nothing but caches.
+
+    Args:
+        recipe: As loaded.
+        progress: Who shows it.
+        anew: Measure although an earlier run did.
+    """
     progress.stage("data", "reading and checking the data")
     prepared = prepare(recipe)
     for finding in prepared.findings:
@@ -49,14 +67,10 @@ def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     jobs.monitored(prepared.recipe, prepared.task)
     net, criterion = _build(prepared)
     progress.stage("plan", "measuring how this net runs here")
-    planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
-    prepared = _bound(prepared, planned.recipe)
-    progress.plan(planned.decisions)
-    with going_on.alone(place.path):
-        run = RunDirectory.create(place.path, place.overwrite)
-        _write_start(run, prepared, planned, net, progress)
-        _fit(run, prepared, net, criterion, progress, resume=False)
-        return _finish(run, prepared, net, progress, begun)
+    planned = plan.decide(
+        prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions, anew
+    )
+    return _bound(prepared, planned.recipe), net, criterion, planned
 
 
 def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
@@ -89,9 +103,6 @@ def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
 
 def _go_on(run: RunDirectory, prepared: Prepared, progress: Progress, begun: float) -> Path:
     net, criterion = _build(prepared)
-    for decision in run.read_json("plan.json", {}).get("decisions", []):
-        if decision["chosen"] == plan.KEEP_FREED:
-            plan.keep_freed_memory(True)
     if training_is_left(run):
         _fit(run, prepared, net, criterion, progress, resume=True)
     return _finish(run, prepared, net, progress, begun)
