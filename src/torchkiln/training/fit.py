@@ -235,7 +235,7 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
         **_validation(train),
         limit_train_batches=train.limit_batches,
         deterministic=True if train.deterministic else None,
-        benchmark=False,
+        benchmark=train.cudnn_benchmark is True and not train.deterministic,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         callbacks=callbacks,

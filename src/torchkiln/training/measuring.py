@@ -95,7 +95,7 @@ class Measuring:
         most = trials.recipe.train.plan_seconds
         estimate = extent.seconds(self.best.seconds)
         budget = min(max(share * estimate, least), most)
-        self.until = begun + budget
+        self.until, self.latest = begun + budget, begun + most
         self._too_late = f"not measured: its {budget:.2g} s were over (the run takes about {estimate:,.0f} s)"
 
     def ask(self, question: Question) -> None:
@@ -108,14 +108,16 @@ class Measuring:
         else:
             why = ""
             for candidate in question.candidates:
-                said = self._try(question.field, candidate, rows) if self._in_time() else self._too_late
+                said = self._try(question.field, candidate, rows) if self._in_time(question) else self._too_late
                 why = f"{why}; {said}" if why else said
         if question.field == "threads":
             why += _waiting()
         self.decisions.append(decision(question.what, getattr(self.setting, question.field), why, rows))
 
-    def _in_time(self) -> bool:
-        return time.perf_counter() < self.until
+    def _in_time(self, question: Question | None = None) -> bool:
+        """Whether a trial, of five steps at least, ends in time; threads may take more, as they matter most."""
+        until = self.latest if question and question.field == "threads" else self.until
+        return time.perf_counter() + 5 * self.best.seconds < until
 
     def _try(self, field: str, candidate: Any, rows: list[dict[str, Any]]) -> str:
         """Time a candidate beside the best so far, and take it if it is better; gives the reason."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -79,7 +80,8 @@ def write(name: str, entry: dict[str, Any]) -> None:
         part.write_text(json.dumps({"key": name, **entry}))
         part.replace(file)
     except OSError:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _asked(recipe: Recipe) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -187,21 +186,21 @@ class Trials:
         self.incumbent = candidate
         gc.collect()  # the copy before it
 
-    def timed(self, implementation: str, begun: Callable[[], float] = time.perf_counter) -> float:
+    def timed(self, implementation: str) -> float:
         """Seconds that an optimizer's step alone takes in an implementation: the least of several."""
         assert self.incumbent is not None
-        start = begun()
+        begun = time.perf_counter()
         stepper = Stepper(self, replace(self.incumbent.setting, implementation=implementation, compile=False))
         seconds: list[float] = []
         with applied(stepper.setting):
             stepper.backward()
-            while len(seconds) < 2 * TRIAL_STEPS and (len(seconds) < 3 or begun() - start < TRIAL_SECONDS / 3):
-                before = begun()
+            while len(seconds) < 3 or (len(seconds) < 2 * TRIAL_STEPS and sum(seconds) < TRIAL_SECONDS / 3):
+                before = time.perf_counter()
                 stepper.optimizer.step()
                 if stepper.setting.device == "cuda":
                     torch.cuda.synchronize()
-                seconds.append(begun() - before)
-        self.spent += begun() - start
+                seconds.append(time.perf_counter() - before)
+        self.spent += time.perf_counter() - begun
         return min(seconds[1:])
 
 
