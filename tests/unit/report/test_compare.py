@@ -107,7 +107,7 @@ def test_only_settings_that_differ_are_shown(tmp_path: Path) -> None:
     b = write_run(tmp_path / "b", 0.7, recipe="optimizer: {name: sgd, lr: 0.2}\ntrain: {compile: true}\n")
     compared = compare([a, b])
     assert compared["settings"] == {
-        "optimizer.lr": [0.1, 0.2], "train.compile": [False, True], "model.args.k": [3, None]}  # fmt: skip
+        "optimizer.lr": [0.1, 0.2], "train.compile": ["auto", True], "model.args.k": [3, None]}  # fmt: skip
     assert "optimizer.lr   0.1    0.2" in text(compared)
 
 
