@@ -10,7 +10,7 @@ import polars as pl
 
 from torchkiln.report import plots, words
 from torchkiln.report.material import Json, Material
-from torchkiln.report.planned import sentences
+from torchkiln.report.planned import flat, sentences
 from torchkiln.report.plots import Series
 from torchkiln.report.svg import Array
 from torchkiln.report.verdict import primary, split_sizes
@@ -274,9 +274,9 @@ def _decision(one: Json) -> Json:
     candidates = [c for c in one.get("candidates") or [] if isinstance(c, dict)]
     times = [t for c in candidates if (t := finite(c.get("milliseconds"))) is not None]
     longest = max(times, default=0.0) or 1.0
-    chosen, rows = str(_flat(one.get("chosen"))), []
+    chosen, rows = flat(one.get("chosen")), []
     for c in candidates:
-        value, took = str(_flat(c.get("value"))), finite(c.get("milliseconds"))
+        value, took = flat(c.get("value")), finite(c.get("milliseconds"))
         row = {
             "value": value,
             "chosen": value == chosen,

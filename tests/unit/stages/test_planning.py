@@ -23,13 +23,17 @@ def points(count: int) -> TensorDataset:
     return TensorDataset(x, (x[:, 0] > 0).long())
 
 
-def test_a_recipe_is_planned_and_nothing_is_trained(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_is_planned_and_nothing_is_trained(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = {"task": "table_classification", "data": {"path": str(table), "target": "y"}}
     found = torchkiln.plan(recipe, QUICK, out=tmp_path / "plan.json")
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".json"] == ["plan.json"] and not Path("runs").exists()
     assert json.loads((tmp_path / "plan.json").read_text()) == json.loads(json.dumps(found, default=str))
-    assert {"data.store", "train.device", "train.compile", "train.micro_batch"} <= {d["what"] for d in found["decisions"]}
+    assert {"data.store", "train.device", "train.compile", "train.micro_batch"} <= {
+        d["what"] for d in found["decisions"]
+    }
     assert found["recipe"]["train"]["device"] != "auto" and found["estimates"]["steps"] > 0
     with pytest.raises(RunError, match=r"plan.json exists; choose another with --out"):
         torchkiln.plan(recipe, QUICK, out=tmp_path / "plan.json")

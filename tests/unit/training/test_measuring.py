@@ -67,7 +67,9 @@ def test_a_candidate_that_raises_is_not_available_and_the_plan_goes_on() -> None
     (row,) = found.decisions
     assert row["chosen"] == "32" == found.setting.precision
     assert row["why"] == "bf16 is not available: no kernel for bf16 here"
-    assert row["candidates"] == [{"value": "bf16", "milliseconds": None, "note": "not available: no kernel for bf16 here"}]
+    assert row["candidates"] == [
+        {"value": "bf16", "milliseconds": None, "note": "not available: no kernel for bf16 here"}
+    ]
 
 
 class Hungry(WithoutBf16):

@@ -53,7 +53,9 @@ def test_the_largest_even_part_that_fits_with_headroom(free: int, fits: int) -> 
     assert memory.fitting(need, 32, free) == fits
 
 
-def test_a_batch_that_does_not_fit_is_computed_in_parts_and_trials_take_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_does_not_fit_is_computed_in_parts_and_trials_take_as_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tried = trials(net())
     need = memory.need(tried, CPU)
     monkeypatch.setattr(memory, "free_bytes", lambda device: round((need.step(8) + 10) / memory.HEADROOM))

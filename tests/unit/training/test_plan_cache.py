@@ -24,7 +24,9 @@ def key(net: nn.Module | None = None, width: int = 4, steps: int = 100, **sectio
     data = TensorDataset(torch.randn(64, width), torch.arange(64) % 2)
     task = Custom(recipe)
     made = net or nn.Linear(width, 2)
-    tried = Trials(task, made, task.criterion(np.empty(0)), recipe, OwnStore(data, _default_collate, SampleSeed(0, "x")))
+    tried = Trials(
+        task, made, task.criterion(np.empty(0)), recipe, OwnStore(data, _default_collate, SampleSeed(0, "x"))
+    )
     return plan_cache.key(tried, "cpu", steps)
 
 
@@ -35,8 +37,8 @@ def test_the_same_net_batch_and_machine_have_one_name() -> None:
 def test_another_net_batch_recipe_length_or_machine_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
     frozen = nn.Linear(4, 2)
     frozen.bias.requires_grad = False
-    found = [key(), key(frozen), key(nn.Sequential(nn.Linear(4, 2))), key(width=5), key(steps=1000),
-             key(train={"batch_size": 16}), key(train={"precision": "bf16"}), key(optimizer={"name": "sgd"})]  # fmt: skip
+    found = [key(), key(frozen), key(nn.Sequential(nn.Linear(4, 2))), key(width=5), key(steps=1000)]
+    found += [key(train={"batch_size": 16}), key(train={"precision": "bf16"}), key(optimizer={"name": "sgd"})]
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     found.append(key())
     monkeypatch.setattr(plan_cache.environment, "cpu_model", lambda: "another")
@@ -51,7 +53,8 @@ def test_another_forward_of_the_persons_own_has_another(tmp_path: Path, monkeypa
     names = []
     for number, body in enumerate(("super().forward(x)", "super().forward(x) * 2")):
         (tmp_path / f"own{number}.py").write_text(
-            f"import torch\nclass Net(torch.nn.Linear):\n    def forward(self, x):\n        return {body}\n")
+            f"import torch\nclass Net(torch.nn.Linear):\n    def forward(self, x):\n        return {body}\n"
+        )
         made = importlib.import_module(f"own{number}").Net
         made.__module__, made.__qualname__ = f"own{number}", "Net"
         names.append(plan_cache._code(made(4, 2)))
