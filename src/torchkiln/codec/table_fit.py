@@ -43,6 +43,8 @@ TREE_ROWS = 100_000
 """Rows that bins are looked for in; more change the bounds little and cost much."""
 STRAY_SHARE = 0.02
 """A column of numbers may hold this share of other words; they then mean: missing."""
+_LOOK = 1000
+"""First rows that a quick look is at."""
 RECURRING = ("month", "day", "weekday", "hour")
 """Parts of a date that come again."""
 OTHER_DATE_FORMATS = [
@@ -162,7 +164,7 @@ class _Fit:
         return NumberField(self.name, self.scaling(numbers), bool(np.isnan(numbers).any()), words)
 
     def _date(self) -> DateField:
-        formats = _date_formats(self.values)
+        formats = date_formats(self.values)
         if formats is None:
             shown = self.values.drop_nulls()
             raise DataError(f"column {self.name!r} is said to be a date, but {shown[0]!r} is written in no "
@@ -199,9 +201,9 @@ class _Fit:
     def scaling(self, numbers: npt.NDArray[np.float64]) -> Scaling:
         """How numbers made from this column, NaN where missing, are brought to like size."""
         present = numbers[np.isfinite(numbers)]
-        log = bool(present.min() >= 0 and np.quantile(present, 0.99) > 3 * np.median(present))
         fill = float(np.median(present))
-        x = np.where(np.isfinite(numbers), numbers, fill)
+        log = bool(present.min() >= 0 and np.quantile(present, 0.99) > 3 * fill)
+        x = numbers if len(present) == len(numbers) else np.where(np.isfinite(numbers), numbers, fill)
         x = np.log1p(x) if log else x
         mean, scale = float(x.mean()), float(x.std()) or 1.0
         standard = ((x - mean) / scale).astype(np.float32)
@@ -253,17 +255,22 @@ def _reason_to_drop(values: pl.Series) -> Note | None:
         present = present.filter(present.str.strip_chars() != "")
     if not len(present):
         return Note("empty_column", "warn", name, f"column {name!r} is left out: it is empty in training")
-    different = present.n_unique() if not isinstance(values.dtype, pl.List | pl.Struct | pl.Object) else 2
-    if different == 1 and (len(present) == len(values)):
+    one_value = not isinstance(values.dtype, pl.List | pl.Struct | pl.Object) and present.head(_LOOK).n_unique() == 1
+    if one_value and len(present) == len(values) and present.n_unique() == 1:
         text = f"column {name!r} is left out: it is {present[0]!r} in every training row"
         return Note("constant_column", "note", name, text)
-    if values.dtype.is_integer() and len(values) >= 20 and different == len(values):
+    if values.dtype.is_integer() and len(values) >= 20 and all_differ(values):
         steps = np.diff(values.to_numpy().astype(np.float64))
         counted = bool((steps > 0).all() or (steps < 0).all()) and abs(steps).mean() < 10
         if counted or _named_id(name):
             text = f"column {name!r} is left out: it numbers the rows, each value occurs once"
             return Note("id_like_column", "note", name, text)
     return None
+
+
+def all_differ(values: pl.Series) -> bool:
+    """Whether no value stands twice and none is missing; for nearly all columns a look at the first rows tells."""
+    return all(v.null_count() == 0 and v.n_unique() == len(v) for v in (values.head(_LOOK), values))
 
 
 def _kind_of_words(values: pl.Series) -> tuple[ColumnKind, list[Note]]:
@@ -278,7 +285,7 @@ def _kind_of_words(values: pl.Series) -> tuple[ColumnKind, list[Note]]:
             f"column {name!r} holds numbers, and {', '.join(map(repr, words))}, taken for missing",
         )]  # fmt: skip
         return "numeric", found
-    if _date_formats(values) is not None:
+    if date_formats(values) is not None:
         return "date", []
     present = read_names(values).drop_nulls()
     different = present.n_unique()
@@ -303,13 +310,16 @@ def _stray_words(values: pl.Series) -> list[str]:
     return sorted(words.to_list()) if len(words) <= 3 else []
 
 
-def _date_formats(values: pl.Series) -> list[str] | None:
+def date_formats(values: pl.Series) -> list[str] | None:
     """The ways in which all of a column's dates are written; None where it holds no dates."""
     if values.dtype in (pl.Date, pl.Datetime):
         return ISO_FORMATS
     if values.dtype != pl.String:
         return None
+    few = values.drop_nulls().head(20)  # a look at them spares the whole column for nearly all that hold no dates
     for formats in (ISO_FORMATS, *([f] for f in OTHER_DATE_FORMATS)):
+        if read_dates(few, formats)[1].any():
+            continue
         dates, bad = read_dates(values, formats)
         if not bad.any() and dates.null_count() < len(dates):
             return formats

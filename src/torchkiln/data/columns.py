@@ -27,7 +27,7 @@ def typed(frame: pl.DataFrame, text: Iterable[str] = ()) -> tuple[pl.DataFrame, 
     """The frame of strings with the types its values have.
 
     Args:
-        frame: Strings and nulls.
+        frame: Strings and nulls; columns of another type are left as they are.
         text: Columns known to hold running text, whose values are left as they are.
 
     Returns:
@@ -37,6 +37,9 @@ def typed(frame: pl.DataFrame, text: Iterable[str] = ()) -> tuple[pl.DataFrame, 
     findings: list[Finding] = []
     missing: dict[str, int] = {}
     for column in frame.get_columns():
+        if column.dtype != pl.String:
+            columns.append(column)
+            continue
         if column.name in text or _is_text(column):
             columns.append(column.replace("", None))
             continue
