@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -100,14 +102,13 @@ def fit(
     """
     kinds = kinds or {}
     _check_known(kinds, train, exclude)
-    fields: list[Field] = []
-    notes: list[Note] = []
-    for name in train.columns:
-        if name in exclude or kinds.get(name) == "drop":
-            continue
-        field, found = _Fit(train[name], target, classes, name == ordered_by).field(kinds.get(name))
-        fields += [field] if field else []
-        notes += found
+    used = [name for name in train.columns if name not in exclude and kinds.get(name) != "drop"]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and polars let go of the interpreter
+        found = list(pool.map(
+            lambda name: _Fit(train[name], target, classes, name == ordered_by).field(kinds.get(name)), used
+        ))  # fmt: skip
+    fields = [field for field, _ in found if field]
+    notes = [note for _, said in found for note in said]
     if not fields:
         why = "; ".join(n.text for n in notes) or "the table has no further column"
         raise DataError(f"no column is left to learn from: {why}")
@@ -175,11 +176,11 @@ class _Fit:
         return DateField(self.name, formats, varying, dates.null_count() > 0)
 
     def _category(self) -> CategoryField:
-        names = read_names(self.values)
-        least = 2 if len(names) >= 100 else 1
-        counts = names.drop_nulls().value_counts(sort=False).rows()
-        kept = sorted((n for n in counts if n[1] >= least), key=lambda n: (-n[1], n[0]))[:MOST_NAMES]
-        return CategoryField(self.name, sorted(n[0] for n in kept), names.null_count() >= least)
+        values, often = self.values.value_counts(name="count").get_columns()
+        names, least = read_names(values), 2 if len(self.values) >= 100 else 1
+        counts = pl.DataFrame({"name": names, "count": often}).group_by("name").sum().rows()
+        kept = sorted((n for n in counts if n[0] is not None and n[1] >= least), key=lambda n: (-n[1], n[0]))[:MOST_NAMES]
+        return CategoryField(self.name, sorted(n[0] for n in kept), any(n[0] is None and n[1] >= least for n in counts))
 
     def _presence(self, notes: list[Note]) -> tuple[PresenceField | None, list[Note]]:
         """What is left of a column that is dropped for its many different values."""
@@ -250,6 +251,8 @@ def _least_rows(rows: int) -> int:
 def _reason_to_drop(values: pl.Series) -> Note | None:
     """Constant columns and row numbers, whatever their type."""
     name = values.name
+    if values.dtype == pl.String and values.head(_LOOK).str.strip_chars().replace("", None).drop_nulls().n_unique() > 1:
+        return None
     present = values.drop_nulls()
     if values.dtype == pl.String:
         present = present.filter(present.str.strip_chars() != "")
@@ -277,8 +280,9 @@ def _kind_of_words(values: pl.Series) -> tuple[ColumnKind, list[Note]]:
     """What a column of strings holds: numbers and dates in disguise, names, ids, or free text."""
     name = values.name
     words = _stray_words(values)
-    numbers, bad = read_numbers(values, words)
-    is_code = bool(values.str.contains(r"^\s*0\d").any())  # postal codes and the like
+    distinct, counts = values.drop_nulls().value_counts(name="count").get_columns()  # each value is looked at once
+    numbers, bad = read_numbers(distinct, words)
+    is_code = bool(distinct.str.contains(r"^\s*0\d").any())  # postal codes and the like
     if not bad.any() and not np.isnan(numbers).all() and not is_code:
         found = [] if not words else [Note(
             "words_among_numbers", "warn", name,
@@ -287,15 +291,15 @@ def _kind_of_words(values: pl.Series) -> tuple[ColumnKind, list[Note]]:
         return "numeric", found
     if date_formats(values) is not None:
         return "date", []
-    present = read_names(values).drop_nulls()
-    different = present.n_unique()
-    if different <= max(10, len(present) // 2):
+    names = read_names(distinct)
+    different, present = names.drop_nulls().n_unique(), int(counts.filter(names.is_not_null()).sum())
+    if different <= max(10, present // 2):
         return "categorical", []
-    spaces = float(present.str.count_matches(r"\s").mean() or 0)  # type: ignore[arg-type]
+    spaces = (names.str.count_matches(r"\s") * counts).sum() / max(present, 1)
     if spaces >= 2:
-        text = f"column {name!r} is left out: it holds free text, {different} kinds of it in {len(present)} rows"
+        text = f"column {name!r} is left out: it holds free text, {different} kinds of it in {present} rows"
         return "drop", [Note("free_text_column", "warn", name, text)]
-    text = f"column {name!r} is left out: {different} of its {len(present)} values differ, as in an id"
+    text = f"column {name!r} is left out: {different} of its {present} values differ, as in an id"
     return "drop", [Note("id_like_column", "note", name, text)]
 
 
@@ -303,10 +307,12 @@ def _stray_words(values: pl.Series) -> list[str]:
     """Words in a column that is all but numeric, in small letters; [] where it is not."""
     if values.dtype != pl.String:
         return []
-    numbers, bad = read_numbers(values)
-    if not bad.any() or bad.sum() > STRAY_SHARE * np.isfinite(numbers).sum():
+    distinct, counts = values.drop_nulls().value_counts(name="count").get_columns()
+    numbers, bad = read_numbers(distinct)
+    often = counts.to_numpy()
+    if not bad.any() or often[bad].sum() > STRAY_SHARE * often[np.isfinite(numbers)].sum():
         return []
-    words = values.filter(pl.Series(bad)).str.strip_chars().str.to_lowercase().unique()
+    words = distinct.filter(pl.Series(bad)).str.strip_chars().str.to_lowercase().unique()
     return sorted(words.to_list()) if len(words) <= 3 else []
 
 

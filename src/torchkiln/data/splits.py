@@ -316,7 +316,7 @@ def _times(values: pl.Series) -> Ints:
 def _say(
     frame: pl.DataFrame, data: Data, by: str, way: str, given: list[str], taken: dict[str, float]
 ) -> list[Finding]:
-    counts = Counter(frame["split"].to_list())
+    counts = Counter(dict(frame["split"].value_counts().rows()))
     sizes = ", ".join(f"{counts[s]:,} {s}" for s in SPLITS)
     if not taken:
         return [Finding("split", "note", f"split as given: {sizes}"), *_missing(counts)]
