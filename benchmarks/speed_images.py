@@ -16,6 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,16 @@ def images(folder: Path, env: Path) -> list[Figure]:
         others = {s: v for s, v in seconds.items() if s != "ours"}
         ratio = min(others.values()) / seconds["ours"]
         beside = "torchvision with " + ", ".join(f"{s[-1]} workers {v:.2f} s" for s, v in others.items())
-        figures.append(Figure("images", f"{COUNT:,} JPEGs of 320 x 240 to {SIDE} pixels, {what}",
-                              f"{seconds['ours']:.2f} s, {ratio:.1f}x as fast", f">= {floor:g}x", beside, ratio >= floor))
+        figures.append(
+            Figure(
+                "images",
+                f"{COUNT:,} JPEGs of 320 x 240 to {SIDE} pixels, {what}",
+                f"{seconds['ours']:.2f} s, {ratio:.1f}x as fast",
+                f">= {floor:g}x",
+                beside,
+                ratio >= floor,
+            )
+        )
     parts = ", ".join(f"{what} {median(found['ours'], what):.2f} s" for what in ("read", "checked", "decoded"))
     return [*figures, Figure("images", "of our first epoch", parts, "", "")]  # fmt: skip
 
@@ -57,7 +66,9 @@ def make(folder: Path, count: int) -> Path:
 
     random = np.random.default_rng(0)
     for i in range(count):
-        coarse = Image.fromarray(random.integers(0, 256, (15, 20, 3), dtype=np.uint8)).resize((320, 240), Image.Resampling.BICUBIC)
+        coarse = Image.fromarray(random.integers(0, 256, (15, 20, 3), dtype=np.uint8)).resize(
+            (320, 240), Image.Resampling.BICUBIC
+        )
         grain = random.integers(-12, 13, (240, 320, 3))
         picture = Image.fromarray((np.asarray(coarse).astype(np.int16) + grain).clip(0, 255).astype(np.uint8))
         place = folder / ("train" if i < COUNT else "val") / f"class{i % 4}" / f"{i:05d}.jpg"
@@ -94,7 +105,7 @@ def ours(folder: Path) -> tuple[Callable[[int], None], dict[str, float]]:
         assert sum(len(b["target"]) for b in batches) == COUNT
         assert sum(len(b["target"]) for b in held_out) == COUNT // 10
 
-    read, checked, decoded = (b - a for a, b in zip(times, times[1:], strict=False))
+    read, checked, decoded = (b - a for a, b in pairwise(times))
     return epoch, {"read": read, "checked": checked, "decoded": decoded}
 
 

@@ -42,13 +42,16 @@ def tables(folder: Path, env: Path) -> list[Figure]:
     memory = {name: median(runs, "memory") for name, runs in found.items()}
     others = ("pandas", "fastai")
     words = {"pandas": "pandas, scikit-learn, DataLoader", "fastai": "fastai TabularPandas"}
-    sooner, faster = min(first[o] for o in others) / first["torchkiln"], rate["torchkiln"] / max(rate[o] for o in others)
+    sooner, faster = (
+        min(first[o] for o in others) / first["torchkiln"],
+        rate["torchkiln"] / max(rate[o] for o in others),
+    )
     what = f"{ROWS:,} rows x 30 columns, {file.stat().st_size / 2**20:.0f} MiB of CSV"
     return [
         Figure("tables", f"{what}, to the first step", f"{first['torchkiln']:.1f} s, {sooner:.1f}x as soon", ">= 3x",
                "; ".join(f"{words[o]} {first[o]:.1f} s" for o in others), sooner >= 3),
-        Figure("tables", f"steps of {BATCH} rows, MLP 128-128", f"{rate['torchkiln']:.0f} a second, {faster:.1f}x", ">= 5x",
-               "; ".join(f"{words[o]} {rate[o]:.0f}" for o in others), faster >= 5),
+        Figure("tables", f"steps of {BATCH} rows, MLP 128-128", f"{rate['torchkiln']:.0f} a second, {faster:.1f}x",
+               ">= 5x", "; ".join(f"{words[o]} {rate[o]:.0f}" for o in others), faster >= 5),
         Figure("tables", "peak memory", f"{memory['torchkiln']:,.0f} MiB", "",
                "; ".join(f"{words[o]} {memory[o]:,.0f} MiB" for o in others)),
     ]  # fmt: skip
@@ -137,8 +140,16 @@ def pandas(file: Path) -> tuple[list[int], int, Iterator[Any]]:
 def fastai(file: Path) -> tuple[list[int], int, Iterator[Any]]:
     """As its tabular tutorial does."""
     import pandas as pd
-    from fastai.tabular.all import Categorify, CategoryBlock, FillMissing, Normalize, TabularPandas, cont_cat_split
-    from fastai.tabular.all import RandomSplitter, range_of
+    from fastai.tabular.all import (
+        Categorify,
+        CategoryBlock,
+        FillMissing,
+        Normalize,
+        RandomSplitter,
+        TabularPandas,
+        cont_cat_split,
+        range_of,
+    )
 
     frame = pd.read_csv(file)
     numbers, names = cont_cat_split(frame, max_card=2000, dep_var="label")
@@ -164,7 +175,9 @@ def net_for(sizes: list[int], numbers: int) -> Any:
             super().__init__()
             self.vectors = nn.ModuleList(nn.Embedding(n, 8) for n in sizes)
             width = numbers + 8 * len(sizes)
-            self.layers = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
+            self.layers = nn.Sequential(
+                nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2)
+            )
 
         def forward(self, x: Tensor, codes: Tensor) -> Tensor:
             found: Tensor = self.layers(torch.cat([x, *(e(c) for e, c in zip(self.vectors, codes.T, strict=True))], 1))
@@ -184,7 +197,7 @@ def main(system: str, file: Path) -> None:
     elif system == "fastai":
         import fastai.tabular.all  # noqa: F401
     else:
-        import pandas
+        import pandas as pd  # noqa: F401
         import sklearn.compose  # noqa: F401
     torch.manual_seed(0)
     begun = time.perf_counter()

@@ -179,7 +179,9 @@ class _Fit:
         values, often = self.values.value_counts(name="count").get_columns()
         names, least = read_names(values), 2 if len(self.values) >= 100 else 1
         counts = pl.DataFrame({"name": names, "count": often}).group_by("name").sum().rows()
-        kept = sorted((n for n in counts if n[0] is not None and n[1] >= least), key=lambda n: (-n[1], n[0]))[:MOST_NAMES]
+        kept = sorted((n for n in counts if n[0] is not None and n[1] >= least), key=lambda n: (-n[1], n[0]))[
+            :MOST_NAMES
+        ]
         return CategoryField(self.name, sorted(n[0] for n in kept), any(n[0] is None and n[1] >= least for n in counts))
 
     def _presence(self, notes: list[Note]) -> tuple[PresenceField | None, list[Note]]:
@@ -235,7 +237,9 @@ def _bins(x: npt.NDArray[np.float32], target: Array, classes: bool) -> list[floa
     """
     step = -(-len(x) // TREE_ROWS)
     sample, goal = x[::step], target[::step]
-    inner = np.array(thresholds(sample, goal, classes=classes, most=MOST_BINS, least=_least_rows(len(sample))), np.float32)
+    inner = np.array(
+        thresholds(sample, goal, classes=classes, most=MOST_BINS, least=_least_rows(len(sample))), np.float32
+    )
     low, high = float(x.min()), float(x.max())
     if low == high:
         return [low, low + 1.0]

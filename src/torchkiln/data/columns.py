@@ -109,7 +109,7 @@ def _is_code(present: pl.Series) -> bool:
 def _like_numbers(column: pl.Series, values: pl.Series, counts: pl.Series) -> list[Finding]:
     """A word where nine in ten of the values, each with its count, would be numbers but for how they are written."""
     alike = values.str.contains(_LIKE_NUMBER)
-    if counts.filter(alike).sum() < 0.9 * counts.sum():
+    if int(counts.filter(alike).sum()) < 0.9 * int(counts.sum()):
         return []
     if values.filter(alike).str.contains(_DECIMAL_COMMA).all():
         how = "with a decimal comma; write a point in its place"

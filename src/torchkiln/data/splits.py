@@ -116,7 +116,8 @@ def _divide(
         where = _by_group(units, shares, seed)
     else:
         where = _by_class(units, shares, seed, stratified=way == "stratified")
-    return np.array(SPLITS, object)[_with_all_classes(where, units)[units.of_row]].tolist()
+    found: list[str] = np.array(SPLITS, object)[_with_all_classes(where, units)[units.of_row]].tolist()
+    return found
 
 
 def _by_class(units: Units, shares: dict[str, float], seed: int, stratified: bool) -> Ints:

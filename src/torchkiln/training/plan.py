@@ -24,6 +24,7 @@ from torchkiln.models.memory import out_of_memory, release_memory
 from torchkiln.recipe.schema import Recipe
 from torchkiln.runs import environment
 from torchkiln.tasks._base import Task
+from torchkiln.training import input_plan
 from torchkiln.training.optimization import build_optimizer
 from torchkiln.training.seeding import seed_all
 
@@ -34,8 +35,6 @@ AT_LEAST, AT_MOST = 0.5, 60.0
 TRIAL_STEPS = 6
 TRIAL_SECONDS = 3.0
 """After which a trial takes no further step."""
-WORKER_PAYS_FROM = 10.0
-"""Seconds of making batches in the whole run from which a process for them is worth its start."""
 MUST_GAIN = 1.05
 """A candidate must be this much faster than what it replaces; less is noise."""
 LOSS_TOLERANCE = 0.05
@@ -158,8 +157,12 @@ def decide(
                     "32" if train.precision == "auto" else train.precision, train.channels_last is True)  # fmt: skip
     trials = Trials(task, net, criterion, recipe, store)
     chosen, step = _measured(plan, trials, fixed, recipe)
-    workers = _workers(plan, trials, step, cores, recipe)
-    plan.recipe = resolve_plan(recipe, chosen, workers, decisions)
+    inputs = input_plan.decide(recipe, input_plan.Measured(
+        store, task.transform(), trials.indices, trials.batch, trials.fetch_seconds, step, chosen.threads, device, cores
+    ))  # fmt: skip
+    plan.decisions += inputs.decisions
+    recipe = recipe.model_copy(update={"data": inputs.data})
+    plan.recipe = resolve_plan(recipe, chosen, inputs.workers, decisions)
     plan.kept_fp32 = _kept_fp32(trials, chosen)
     plan.seconds = time.perf_counter() - begun
     return plan
@@ -250,22 +253,6 @@ def keep_freed_memory(on: bool) -> None:
     mallopt = ctypes.CDLL(None).mallopt
     for option, kept, default in ((-4, 0, 65536), (-1, 2**31 - 1, 128 << 10), (-2, 64 << 20, 128 << 10)):
         mallopt(option, kept if on else default)
-
-
-def _workers(plan: Plan, trials: Trials, step: float, cores: int, recipe: Recipe) -> int:
-    fetch = trials.fetch_seconds
-    batches = -(-len(trials.store) // len(trials.indices)) * (recipe.train.epochs or 1)
-    rows = [{"value": "fetch a batch", "milliseconds": 1e3 * fetch, "note": ""},
-            {"value": "step", "milliseconds": 1e3 * step, "note": ""}]  # fmt: skip
-    if recipe.data.workers != "auto":
-        count, why = recipe.data.workers, "the recipe says so"
-    elif fetch < 0.2 * step or fetch * batches < WORKER_PAYS_FROM or cores < 2:
-        count, why = 0, "batches are made in the main process: they cost little beside the steps or in all"
-    else:
-        count = min(cores - 1, max(1, round(fetch / step)))
-        why = "making a batch costs much beside the step; never more processes than cores"
-    plan.decisions.append({"what": "data.workers", "chosen": count, "why": why, "candidates": rows})
-    return count
 
 
 def resolve_plan(recipe: Recipe, setting: Setting, workers: int, decisions: list[dict[str, Any]]) -> Recipe:
