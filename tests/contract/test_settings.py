@@ -64,7 +64,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "split at random": {"data": {"split": {"by": "random"}}},
     "split by group": {"data": {"split": {"by": "group", "column": "group"}}},
     "split by time": {"data": {"split": {"by": "time", "column": "when"}}},
-    "streamed by a worker": {"data": {"store": "stream", "workers": 1}},
+    "streamed by a worker": {"data": {"store": "stream", "workers": 1, "prefetch": 1, "pin": False}},
+    "on the device": {"data": {"store": "device"}},
 }
 
 

@@ -169,9 +169,10 @@ def _loader(
     store: Store, order: TrainOrder | EvalOrder, recipe: Recipe, transform: Callable[..., Any] | None = None
 ) -> DataLoader[Any]:
     """A loader as the recipe sets it; only training may go on without samples that cannot be read."""
-    skips = isinstance(order, TrainOrder)
+    skips, data = isinstance(order, TrainOrder), recipe.data
     return loader(
-        store, order, transform=transform, workers=recipe.data.workers if isinstance(recipe.data.workers, int) else 0,
-        pin=recipe.train.device == "cuda", timeout=recipe.data.worker_timeout,
-        unreadable=recipe.data.unreadable if skips else "stop",
+        store, order, transform=transform, workers=0 if data.workers == "auto" else data.workers,
+        prefetch=None if data.prefetch == "auto" else data.prefetch,
+        pin=(recipe.train.device == "cuda" if data.pin == "auto" else data.pin) and store.in_processes,
+        timeout=data.worker_timeout, unreadable=data.unreadable if skips else "stop",
     )  # fmt: skip

@@ -20,7 +20,7 @@ from torchkiln.errors import RecipeError
 from torchkiln.recipe.schema import Recipe
 from torchkiln.runs import environment
 from torchkiln.tasks._base import Task
-from torchkiln.training import memory, plan_cache, settings
+from torchkiln.training import input_plan, memory, plan_cache, settings
 from torchkiln.training.estimates import Estimates, Extent, estimated
 from torchkiln.training.measuring import SAID, Measuring, decision, kept_fp32, questions
 from torchkiln.training.optimization import implementations
@@ -31,8 +31,6 @@ SHARE = 0.05
 """Of the estimated run, what deciding may cost,"""
 AT_LEAST = 0.5
 """but so many seconds at least, and at most `train.plan_seconds`."""
-WORKER_PAYS_FROM = 10.0
-"""Seconds of making batches in the whole run from which a process for them is worth its start."""
 OFF = "not measured: train.plan_seconds is 0, so this is what is safe anywhere"
 
 
@@ -88,12 +86,18 @@ def decide(
     part = _as_it_went(part, entry["samples"], len(trials.indices))
     plan.decisions += [*entry["decisions"], part]
     step = entry["step_seconds"] * -(-len(trials.indices) // (part["chosen"] or len(trials.indices)))
-    workers = _workers(plan, trials, step, _cores(), recipe)
-    plan.recipe = resolve_plan(recipe, Setting(**entry["setting"]), workers, decisions, part["chosen"])
+    chosen = Setting(**entry["setting"])
+    inputs = input_plan.decide(recipe, input_plan.Measured(
+        store, task.transform(), trials.indices, trials.batch, trials.fetch_seconds, step, chosen.threads,
+        chosen.device, _cores(),
+    ))  # fmt: skip
+    plan.decisions += inputs.decisions
+    recipe = recipe.model_copy(update={"data": inputs.data})
+    plan.recipe = resolve_plan(recipe, chosen, inputs.workers, decisions, part["chosen"])
     plan.kept_fp32 = entry["kept_fp32"]
     plan.estimates = estimated(
         plan.recipe, extent, replace(need, states=entry["states_bytes"]),
-        batch_seconds=step + (0.0 if workers else trials.fetch_seconds),
+        batch_seconds=step + (0.0 if inputs.workers else trials.fetch_seconds),
         compile_seconds=entry["compile_seconds"], samples=entry["samples"],
     )  # fmt: skip
     plan.seconds = time.perf_counter() - begun
@@ -167,22 +171,6 @@ def _unmeasured(plan: Plan, trials: Trials, setting: Setting, decisions: list[di
                        for d in not_measured(plan.recipe, OFF)]  # fmt: skip
     plan.kept_fp32 = kept_fp32(trials, setting)
     return plan
-
-
-def _workers(plan: Plan, trials: Trials, step: float, cores: int, recipe: Recipe) -> int:
-    fetch = trials.fetch_seconds
-    batches = -(-len(trials.store) // len(trials.indices)) * (recipe.train.epochs or 1)
-    rows = [{"value": "fetch a batch", "milliseconds": 1e3 * fetch, "note": ""},
-            {"value": "step", "milliseconds": 1e3 * step, "note": ""}]  # fmt: skip
-    if recipe.data.workers != "auto":
-        count, why = recipe.data.workers, "the recipe says so"
-    elif fetch < 0.2 * step or fetch * batches < WORKER_PAYS_FROM or cores < 2:
-        count, why = 0, "batches are made in the main process: they cost little beside the steps or in all"
-    else:
-        count = min(cores - 1, max(1, round(fetch / step)))
-        why = "making a batch costs much beside the step; never more processes than cores"
-    plan.decisions.append({"what": "data.workers", "chosen": count, "why": why, "candidates": rows})
-    return count
 
 
 def resolve_plan(
