@@ -12,6 +12,7 @@ __all__ = [
     "fit",
     "init",
     "predict",
+    "profile",
     "schema",
     "test",
     "verify",

@@ -152,6 +152,66 @@ def fit(
         return Run(from_recipe.start(loaded, place, progress))
 
 
+def profile(
+    recipe: str | Path | Mapping[str, Any] | Recipe | Run | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    model: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    data: Any = None,
+    out: str | Path | None = None,
+    target: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a short stretch as `fit` would, write no run, and say what bounds a step.
+
+    Args:
+        recipe: As for `fit`; or a run or its directory, whose plan is then taken.
+        overrides, model, loss, optimizer, data, target: As for `fit`.
+        out: A file for a trace that Perfetto shows, .json or .json.gz.
+        progress: Who shows what happens.
+
+    Returns:
+        `bound` (input, compute, memory bandwidth, launch overhead or logging), `shares` of a step's time of each,
+        `next`: the one change to try, and the figures behind them.
+
+    Raises:
+        InputError: What was given is wrong.
+    """
+    trace = None if out is None else _trace_file(Path(out))
+    progress = progress or Progress()
+    run = _run_meant(recipe)
+    if run is not None and overrides:
+        raise RecipeError(f"a run is profiled as it was; for other settings: torchkiln profile {run.path / RECIPE} "
+                          "KEY=VALUE")  # fmt: skip
+    if recipe is None and model is None:
+        raise RecipeError("give a recipe, a run, data, or model and data")
+    if model is not None and data is None:
+        raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
+    if run is not None:
+        loaded = recipes.load(run.path / RECIPE)
+    elif model is not None:
+        written = recipe if isinstance(recipe, Mapping) else {}
+        loaded = recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
+    else:
+        loaded = _load(recipe, overrides, target)
+    with _training_extra():
+        from torchkiln.stages import from_parts, from_recipe
+        from torchkiln.stages import profile as stage
+
+        alone = stage.alone(loaded)
+        if model is not None or loaded.data.class_path:
+            parts = from_parts.from_recipe(loaded) if model is None else from_parts.Parts(model, loss, optimizer, data)
+            job = from_parts.job_of(parts, alone, run, progress)
+        elif loaded.task == "custom":
+            raise RunError(f"{run.path if run else 'this recipe'} has objects from Python for data; profile them by "
+                           "torchkiln.profile(model=..., data=...)")  # fmt: skip
+        else:
+            job = from_recipe.job_of(alone, run, progress)
+        return stage.profile(*job, trace, progress)
+
+
 def test(  # a verb of ours and no test of pytest's
     run: str | Path | Run,
     data: str | Path | None = None,  # noqa: PT028
@@ -242,6 +302,22 @@ def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
     if not path.exists():
         raise RecipeError(_not_there(path, "a recipe (.yaml), or a folder or file of data"))
     return recipes.loads(_proposal(path, str(path), target or _target_of(overrides)), overrides)
+
+
+def _run_meant(given: Any) -> RunDirectory | None:
+    """The run, where a run or its directory was given."""
+    if isinstance(given, Run):
+        return given.directory
+    is_run = isinstance(given, str | Path) and (Path(given) / RECIPE).is_file()
+    return RunDirectory.open(given) if is_run else None
+
+
+def _trace_file(file: Path) -> Path:
+    if not file.name.lower().endswith((".json", ".json.gz")):
+        raise InputError(f"{file}: a trace is written as .json or .json.gz")
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: there is no folder {file.parent}")
+    return file
 
 
 def _devices_alone(overrides: Mapping[str, Any] | Sequence[str]) -> bool:

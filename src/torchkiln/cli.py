@@ -151,6 +151,35 @@ def fit(
         terminal.show([*terminal.score_lines(tested), *terminal.next_lines(path)])
 
 
+@app.command(epilog="torchkiln profile flowers.yaml train.batch_size=64, or: torchkiln profile runs/flowers")
+def profile(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN|RECIPE|DATA KEY=VALUE",
+            help="A run, a recipe, or a folder or file of data; then settings such as train.batch_size=64.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto, .json or .json.gz.")
+    ] = None,
+    target: Target = None,
+    as_json: Json = False,
+) -> None:
+    """Train a short stretch and say what bounds it: input, compute, memory, launches or logging."""
+    from torchkiln import api
+    from torchkiln.report import terminal
+    from torchkiln.report.profile import lines
+
+    source, overrides = _source_and_overrides(words or [], "profile")
+    if target is not None:
+        overrides.append(f"data.target={json.dumps(target)}")
+    with terminal.display(silent=as_json) as progress:
+        found = api.profile(source, overrides, out=out, target=target, progress=progress)
+    _print_json(found) if as_json else terminal.show(lines(found))
+
+
 @app.command("test")
 def measure(
     run: RunPath,
@@ -241,7 +270,7 @@ def schema(as_json: Json = False) -> None:
     _print_json(api.schema())
 
 
-def _source_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
+def _source_and_overrides(words: Sequence[str], verb: str = "fit") -> tuple[Path, list[str]]:
     """The recipe or data, which may stand anywhere among the settings, and the settings.
 
     Raises:
@@ -249,7 +278,7 @@ def _source_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     """
     named = [w for w in words if "=" not in w or Path(w).exists()]
     if not named:
-        raise RecipeError("fit needs a recipe or data: torchkiln fit RECIPE, or torchkiln fit DATA")
+        raise RecipeError(f"{verb} needs a recipe or data: torchkiln {verb} RECIPE, or torchkiln {verb} DATA")
     if len(named) > 1:
         raise RecipeError(f"{named[1]!r} is no setting; write key=value{_as_setting(words, named[1])}")
     return Path(named[0]), [w for w in words if w not in named]
@@ -323,7 +352,7 @@ def _usage(error: Any, words: Sequence[str]) -> str:
     if option and "requires" not in said:
         near = difflib.get_close_matches(option, getattr(error, "possibilities", None) or [], cutoff=0.75)
         hint = f"; did you mean {near[0]}?" if near else ""
-        if verb == "fit" and not near:
+        if verb in ("fit", "profile") and not near:
             word = next((w for w in words if w.startswith(option)), option)
             key, _, value = word.lstrip("-").partition("=")
             rest = [value] if value else list(words[list(words).index(word) + 1 :])

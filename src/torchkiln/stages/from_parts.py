@@ -101,6 +101,33 @@ def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Pat
         return _go(run, task, net, planned.recipe, data, parts, progress, begun, resume=False)
 
 
+def job_of(
+    parts: Parts, recipe: Recipe, run: RunDirectory | None, progress: Progress
+) -> tuple[training.Job, Recipe, list[dict[str, Any]]]:
+    """What `start` would train, with nothing written.
+
+    Args:
+        parts: What is trained.
+        recipe: As loaded.
+        run: A run of this recipe, whose plan is taken; None measures one.
+        progress: Who shows it.
+
+    Returns:
+        The job, its resolved recipe, and the plan's decisions.
+    """
+    recipe = _resolved(recipe, parts)
+    progress.stage("data", "looking at the data")
+    data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
+    net = _net(parts, recipe)
+    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
+    if run is not None:
+        decisions = run.read_json("plan.json", {}).get("decisions", [])
+    else:
+        planned = _plan(task, net, recipe, data, progress)
+        recipe, decisions = planned.recipe, planned.decisions
+    return _job(task, net, recipe, data, parts), recipe, decisions
+
+
 def resume(run: RunDirectory, parts: Parts | None, wish: going_on.Wish, progress: Progress) -> Path:
     """Do what is missing of a run, given its parts anew.
 

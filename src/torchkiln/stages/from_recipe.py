@@ -35,6 +35,9 @@ from torchkiln.training import fit as training
 from torchkiln.training import jobs, plan
 from torchkiln.training.prepare import Prepared, prepare
 
+Decided = list[dict[str, Any]]
+"""Decisions as in plan.json."""
+
 
 def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     """A run from a recipe, from the data to the report; gives its directory."""
@@ -42,21 +45,32 @@ def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     if child := as_child(recipe):
         return _beside(child)
     RunDirectory.check_free(place.path, place.overwrite)
-    progress.stage("data", "reading and checking the data")
-    prepared = prepare(recipe)
-    for finding in prepared.findings:
-        progress.message(finding.text, finding.level)
-    jobs.monitored(prepared.recipe, prepared.task)
-    net, criterion = _build(prepared)
-    progress.stage("plan", "measuring how this net runs here")
-    planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
-    prepared = _bound(prepared, planned.recipe)
-    progress.plan(planned.decisions)
+    prepared, planned, net, criterion = _planned(recipe, progress)
     with going_on.alone(place.path):
         run = RunDirectory.create(place.path, place.overwrite)
         _write_start(run, prepared, planned, net, progress)
         _fit(run, prepared, net, criterion, progress, resume=False)
         return _finish(run, prepared, net, progress, begun)
+
+
+def job_of(recipe: Recipe, run: RunDirectory | None, progress: Progress) -> tuple[training.Job, Recipe, Decided]:
+    """What `start` would train, with nothing written.
+
+    Args:
+        recipe: As loaded.
+        run: A run of this recipe, whose plan is taken; None measures one.
+        progress: Who shows it.
+
+    Returns:
+        The job, its resolved recipe, and the plan's decisions.
+    """
+    if run is None:
+        prepared, planned, net, criterion = _planned(recipe, progress)
+        return _job(prepared, net, criterion), planned.recipe, planned.decisions
+    progress.stage("data", "reading and checking the data")
+    prepared = prepare(recipe)
+    net, criterion = _build(prepared)
+    return _job(prepared, net, criterion), recipe, _apply_plan(run)
 
 
 def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
@@ -89,15 +103,37 @@ def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
 
 def _go_on(run: RunDirectory, prepared: Prepared, progress: Progress, begun: float) -> Path:
     net, criterion = _build(prepared)
-    for decision in run.read_json("plan.json", {}).get("decisions", []):
-        if decision["chosen"] == plan.KEEP_FREED:
-            plan.keep_freed_memory(True)
+    _apply_plan(run)
     if training_is_left(run):
         _fit(run, prepared, net, criterion, progress, resume=True)
     return _finish(run, prepared, net, progress, begun)
 
 
 # The parts of a run
+
+
+def _planned(recipe: Recipe, progress: Progress) -> tuple[Prepared, plan.Plan, nn.Module, nn.Module]:
+    """The data, how it is to be trained, the net and the loss."""
+    progress.stage("data", "reading and checking the data")
+    prepared = prepare(recipe)
+    for finding in prepared.findings:
+        progress.message(finding.text, finding.level)
+    jobs.monitored(prepared.recipe, prepared.task)
+    net, criterion = _build(prepared)
+    progress.stage("plan", "measuring how this net runs here")
+    planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
+    prepared = _bound(prepared, planned.recipe)
+    progress.plan(planned.decisions)
+    return prepared, planned, net, criterion
+
+
+def _apply_plan(run: RunDirectory) -> Decided:
+    """Set in this process what a run's plan chose, beside what its recipe says; gives the plan's decisions."""
+    decisions: Decided = run.read_json("plan.json", {}).get("decisions", [])
+    for decision in decisions:
+        if decision["chosen"] == plan.KEEP_FREED:
+            plan.keep_freed_memory(True)
+    return decisions
 
 
 def _build(prepared: Prepared) -> tuple[nn.Module, nn.Module]:
@@ -154,10 +190,12 @@ def _write_splits(run: RunDirectory, prepared: Prepared) -> None:
 def _fit(
     run: RunDirectory, prepared: Prepared, net: nn.Module, criterion: nn.Module, progress: Progress, resume: bool
 ) -> None:
-    recipe = prepared.recipe
+    train(run, _job(prepared, net, criterion), prepared.recipe, progress, resume)
+
+
+def _job(prepared: Prepared, net: nn.Module, criterion: nn.Module) -> training.Job:
     val = prepared.stores["val"] if len(prepared.stores["val"]) else None
-    job = jobs.task_job(prepared.task, net, criterion, recipe, prepared.stores["train"], val)
-    train(run, job, recipe, progress, resume)
+    return jobs.task_job(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], val)
 
 
 def _finish(run: RunDirectory, prepared: Prepared, net: nn.Module, progress: Progress, begun: float) -> Path:

@@ -14,6 +14,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.profilers import Profiler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -71,7 +72,10 @@ class Job:
         return self.module.net if isinstance(self.module, KilnModule) else self.module
 
 
-def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume: bool = False) -> dict[str, Any]:
+def fit(
+    job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume: bool = False,
+    profiler: Profiler | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Train, and leave the best weights on disk; `load_best` brings them back.
 
     A life that ends from what can be helped, such as a lack of memory, is followed by another in this process,
@@ -83,6 +87,7 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
         run: Where to write.
         progress: Who shows it.
         resume: Go on from the newest checkpoint that is whole.
+        profiler: Is told by Lightning when each part of its loop begins and ends.
 
     Returns:
         `value`, `epoch` and `step` of the best validation.
@@ -97,7 +102,7 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
         can_split=isinstance(job.module, KilnModule) and recipe.train.exact == "same",
     )  # fmt: skip
     while True:
-        life = Life(job, recipe, run, progress, decisions, closely=recovery.closely)
+        life = Life(job, recipe, run, progress, decisions, closely=recovery.closely, profiler=profiler)
         try:
             return life.run_through(resume)
         except Exception as error:
@@ -116,12 +121,15 @@ class Life:
     Args:
         job, recipe, run, progress: As for `fit`.
         decisions: Of the run so far.
+        profiler: As for `fit`.
         closely: Look at every batch and gradient for one that is not finite.
     """
 
     def __init__(
-        self, job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, decisions: Decisions, *, closely: bool
-    ) -> None:
+        self, job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, decisions: Decisions, *, closely: bool,
+        profiler: Profiler | None = None,
+    ) -> None:  # fmt: skip
+        self.profiler = profiler
         self.job, self.recipe, self.run, self.progress, self.decisions = job, recipe, run, progress, decisions
         self.watch = FiniteWatch(closely)
         self.io = RunStateIO(run, recipe.train.keep_every)
@@ -157,7 +165,7 @@ class Life:
                 self.job.train.dataset.store.leave_out(left_out)
                 restart(self.job.train)  # workers know the store as it was when they began
         with quiet():
-            trainer = build_trainer(self.recipe, self._callbacks(self.point), self.io)
+            trainer = build_trainer(self.recipe, self._callbacks(self.point), self.io, self.profiler)
             write_schedule(self.job.module, self.job.order, self.recipe, self.run)
             try:
                 trainer.fit(self.job.module, self.job.train, self.job.val, ckpt_path=str(back[0]) if back else None)
@@ -194,7 +202,9 @@ class Life:
             self.run.event("decision", text, step=trainer.global_step, epoch=trainer.current_epoch)
 
 
-def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | None = None) -> L.Trainer:
+def build_trainer(
+    recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | None = None, profiler: Profiler | None = None
+) -> L.Trainer:
     """Lightning's Trainer with the defaults that are wrong for us turned off.
 
     No sampler is replaced in silence, nothing is logged or checkpointed by step but by us, no validation
@@ -229,6 +239,7 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
         use_distributed_sampler=False,
         callbacks=callbacks,
         plugins=plugins,
+        profiler=profiler,
         logger=False,
         enable_checkpointing=True,
         enable_progress_bar=False,
