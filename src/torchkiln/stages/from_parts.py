@@ -40,8 +40,8 @@ from torchkiln.stages.run import (
     write_test,
 )
 from torchkiln.tasks.custom import DEFAULTS, Custom
+from torchkiln.training import features, jobs, plan
 from torchkiln.training import fit as training
-from torchkiln.training import jobs, plan
 
 
 @dataclass
@@ -222,6 +222,8 @@ def _plan(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData
     """Measured for a plain net; a LightningModule has steps of its own, so it runs as the recipe says."""
     store = {"what": "data.store", "chosen": "memory", "why": "the person's own dataset holds it", "candidates": []}
     samples = data.splits["train"].store
+    if recipe.model.cache_features is True:
+        raise RecipeError(f"model.cache_features: {features.UNCUT}")
     if task is None or samples is None:
         decisions = [store, {"what": "precision", "chosen": "32", "candidates": [],
                              "why": "a LightningModule's own steps are not measured"}]  # fmt: skip

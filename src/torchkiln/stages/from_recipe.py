@@ -31,8 +31,8 @@ from torchkiln.stages.run import (
     write_test,
 )
 from torchkiln.tasks._base import Task, first_batch
+from torchkiln.training import features, jobs, plan
 from torchkiln.training import fit as training
-from torchkiln.training import jobs, plan
 from torchkiln.training.prepare import Prepared, prepare
 
 Decided = list[dict[str, Any]]
@@ -122,6 +122,7 @@ def _planned(recipe: Recipe, progress: Progress) -> tuple[Prepared, plan.Plan, n
     net, criterion = _build(prepared)
     progress.stage("plan", "measuring how this net runs here")
     planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
+    planned = features.decide(planned, prepared.task, net, prepared.stores["train"])
     prepared = _bound(prepared, planned.recipe)
     progress.plan(planned.decisions)
     return prepared, planned, net, criterion
@@ -190,12 +191,19 @@ def _write_splits(run: RunDirectory, prepared: Prepared) -> None:
 def _fit(
     run: RunDirectory, prepared: Prepared, net: nn.Module, criterion: nn.Module, progress: Progress, resume: bool
 ) -> None:
+    if prepared.recipe.model.cache_features is True:
+        features.load_newest(net, run)
     train(run, _job(prepared, net, criterion), prepared.recipe, progress, resume)
 
 
 def _job(prepared: Prepared, net: nn.Module, criterion: nn.Module) -> training.Job:
-    val = prepared.stores["val"] if len(prepared.stores["val"]) else None
-    return jobs.task_job(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], val)
+    stores, recipe = prepared.stores, prepared.recipe
+    if recipe.model.cache_features is True:
+        stores = features.stores(prepared, net)
+        # a row of features is read faster than handed from one process to another
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": 0})})
+    val = stores["val"] if len(stores["val"]) else None
+    return jobs.task_job(prepared.task, net, criterion, recipe, stores["train"], val)
 
 
 def _finish(run: RunDirectory, prepared: Prepared, net: nn.Module, progress: Progress, begun: float) -> Path:

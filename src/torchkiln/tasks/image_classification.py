@@ -16,7 +16,7 @@ from torchkiln.data.source import Finding, Kind, Source
 from torchkiln.data.store import Batch
 from torchkiln.models import images, own
 from torchkiln.recipe.schema import Model, Recipe
-from torchkiln.tasks._base import Transform
+from torchkiln.tasks._base import FEATURES, Transform
 from torchkiln.tasks._classification import Classification
 
 SMALL = 64
@@ -79,8 +79,14 @@ class ImageClassification(Classification):
             progressive=data.progressive,
         )
 
+    def features(self, net: nn.Module, batch: Batch) -> Tensor | None:
+        return net.features(_image(batch)) if isinstance(net, images.PictureNet) else None
+
     def forward(self, net: nn.Module, batch: Batch) -> Tensor:
-        image = batch["image"].permute(0, 3, 1, 2).float()
+        if FEATURES in batch:
+            made: Tensor = net.head(batch[FEATURES])  # type: ignore[operator]
+            return made
+        image = _image(batch)
         if self.recipe.model.class_path:  # a net of the person's own gets pictures ready for it
             image = images.Normalize().to(image.device)(image)
         out: Tensor = net(image)
@@ -91,6 +97,11 @@ class ImageClassification(Classification):
         inputs = self.codec.inputs
         assert isinstance(inputs, ImageCodec)
         return inputs.size
+
+
+def _image(batch: Batch) -> Tensor:
+    image: Tensor = batch["image"].permute(0, 3, 1, 2).float()
+    return image
 
 
 def small_pictures(side: int, count: int, flips: bool) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def _for_input(recipe: Recipe, cores: int) -> Advice:
 def _for_compute(recipe: Recipe, cores: int, convolves: bool) -> Advice:
     train, found = recipe.train, []
     if recipe.model.freeze and recipe.model.cache_features is not True:
-        found.append(("model.features", "compute the frozen backbone's features once: model.cache_features=true"))
+        found.append(("model.cache_features", "compute the frozen backbone's features once: model.cache_features=true"))
     if train.precision in ("32", "auto"):
         found.append(("train.precision", "half the bits: train.precision=bf16"))
     if convolves and train.channels_last is not True:

@@ -131,9 +131,9 @@ def cost_of_watching() -> float:
 def _flops(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> int:
     packet = func._overloadpacket
     if packet.__name__ == _ATTENTION:  # which torch's own table lacks
-        return int(sdpa_flop_count(*(t.shape for t in args[:3])))
+        return int(sdpa_flop_count(*(t.shape for t in args[:3])))  # type: ignore[no-untyped-call]
     if packet.__name__ == f"{_ATTENTION}_backward":
-        return int(sdpa_backward_flop_count(*(t.shape for t in args[:4])))
+        return int(sdpa_backward_flop_count(*(t.shape for t in args[:4])))  # type: ignore[no-untyped-call]
     counted = flop_registry.get(packet)
     return int(counted(*args, **kwargs, out_val=out)) if counted else 0
 
