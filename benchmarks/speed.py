@@ -17,6 +17,7 @@ from figures import Figure, Row, command_line
 
 HOMES = {
     "mlp": "speed_steps",
+    "features": "speed_features",
 }
 """Row to the module that has a function of its name."""
 
