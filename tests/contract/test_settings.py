@@ -52,6 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "another monitor": {"train": {"monitor": "auroc", "early_stopping": {"patience": 1}}},
     "initialisation": {"model": {"name": "mlp", "init": "orthogonal"}},
     "gradient checkpointing": {"model": {"name": "ft_transformer", "checkpoint_gradients": True}},
+    "features in each step": {"model": {"name": "mlp", "cache_features": False}},
     "split at random": {"data": {"split": {"by": "random"}}},
     "split by group": {"data": {"split": {"by": "group", "column": "group"}}},
     "split by time": {"data": {"split": {"by": "time", "column": "when"}}},
