@@ -128,7 +128,7 @@ def _for_memory(recipe: Recipe) -> Advice:
     train, found = recipe.train, []
     if train.precision in ("32", "auto"):
         found.append(("train.precision", "half the bytes: train.precision=bf16"))
-    if not train.compile:
+    if train.compile in (False, "auto"):
         found.append(("train.compile", "join operations that each go through memory: train.compile=true"))
     found.append(("", "move less: smaller tables of embeddings, fewer elementwise layers, or an optimizer with less "
                       "state (optimizer.name=sgd)"))  # fmt: skip
