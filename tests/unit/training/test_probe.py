@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import lightning.pytorch as L
 import pytest
 import torch
@@ -35,7 +37,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def seen() -> Probe:
+def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Probe:
+    monkeypatch.chdir(tmp_path)  # Lightning leaves a checkpoint where it is
     module = Module()
     found = Probe(module)
     data = DataLoader(TensorDataset(torch.randn(12, 4)), 4)  # epochs of three steps
@@ -55,7 +58,16 @@ def test_a_stretch_is_timed_watched_and_ended(seen: Probe) -> None:
     assert min(parts.values()) > 0
     assert sum(parts.values()) == pytest.approx(sum(seen.seconds.values()) / seen.steps["timed"])
     assert {"Module.log", "Counting.on_train_batch_end", probe.LOOP} <= set(seen.between())
-    assert seen.costliest_of_the_persons() is not None
+
+
+@pytest.mark.parametrize(
+    ("slow", "wanted"), [("Module.log", "Module.log"), ("[Callback]Recorder.on_train_batch_end", None)]
+)
+def test_only_what_is_the_persons_is_held_against_them(seen: Probe, slow: str, wanted: str | None) -> None:
+    assert seen.own == ["Counting"]
+    seen.seconds[slow] += 100.0
+    found = seen.costliest_of_the_persons()
+    assert (found and found[0]) == wanted
 
 
 def test_parts_are_told_by_what_they_are_for() -> None:
