@@ -26,7 +26,7 @@ def lines(found: Mapping[str, Any]) -> list[Line]:
     threads = f"{words.plural(settings['threads'], 'thread')}, " if settings["device"] == "cpu" else ""
     said += [
         ("", ""),
-        ("", f"  step        {_milliseconds(found['seconds_per_step'])}, mean of {found['steps']}; batch "
+        ("", f"  step        {_milliseconds(found['seconds_per_step'])}, of {found['steps']} timed; batch "
              f"{settings['batch_size']}, {settings['device']}, {threads}precision {settings['precision']}"),
         ("", f"  arithmetic  {_rate(found['achieved_flops'], 'FLOP/s')} of {_rate(found['peak_flops'], 'FLOP/s')} in a "
              f"matrix product ({_percent(found['achieved_flops'] / found['peak_flops'])})"),

@@ -16,7 +16,7 @@ from torchkiln.runs.progress import Progress
 from torchkiln.training import fit as training
 from torchkiln.training import peaks, probe
 from torchkiln.training.bound import Step, next_step, shares
-from torchkiln.training.operations import Machine, Work, cost_of_watching, work
+from torchkiln.training.operations import Machine, Work, cost_of_watching, median_work
 
 SHOWN = 5
 """Parts beside the net that are named with their time."""
@@ -43,7 +43,7 @@ def profile(
         progress.stage("machine", "measuring what this machine does at best")
         machine = peaks.measure(recipe.train.device, peaks.DTYPES[recipe.train.precision])
         watching = cost_of_watching() if recipe.train.device == "cpu" else float("inf")
-        done = work(seen.made, seen.steps["watched"], machine, watching)
+        done = median_work(seen.made, seen.window, machine, watching)
     found = _figures(seen, done, machine, recipe)
     convolves = any(isinstance(m, nn.Conv2d) for m in job.net.modules())
     found["next"] = next_step(found["bound"], recipe, decisions, cores=peaks.cores(), convolves=convolves,

@@ -13,7 +13,7 @@ INPUT, COMPUTE, MEMORY, LAUNCH, LOGGING = "input", "compute", "memory bandwidth"
 
 @dataclass(frozen=True)
 class Step:
-    """Mean seconds of a step.
+    """Seconds of a step.
 
     Args:
         input: Waiting for the batch and bringing it to the device.

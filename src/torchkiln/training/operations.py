@@ -94,6 +94,18 @@ class Work:
     count: int
 
 
+def median_work(made: list[list[Operation]], window: int, machine: Machine, watching: float) -> Work:
+    """The work of a step, from the one whose work took the median time.
+
+    Args:
+        made: By optimizer step.
+        window: Batches that make one.
+        machine, watching: As for `work`.
+    """
+    found = [work(one, window, machine, watching) for one in made]
+    return sorted(found, key=lambda one: one.compute + one.memory)[len(found) // 2]
+
+
 def work(made: list[Operation], steps: int, machine: Machine, watching: float) -> Work:
     """What is left of the operations' seconds without what each costs to launch; the mean of a step.
 

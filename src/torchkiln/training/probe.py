@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -27,8 +28,8 @@ ENOUGH_STEPS, ENOUGH_SECONDS = 10, 3.0
 """So many steps and seconds are timed at least,"""
 MOST_STEPS, MOST_SECONDS = 300, 20.0
 """and at most, but never fewer than three."""
-EVERY = 4
-"""On the CPU one optimizer step in so many has its operations noted, so that both kinds see the same machine."""
+EVERY = 2
+"""On the CPU optimizer steps that are timed for each that has its operations noted: both see the same machine."""
 TRACED = 3
 
 NEXT = ".train_dataloader_next"
@@ -63,8 +64,9 @@ class Probe(Profiler):
         """Of this probe in those steps."""
         self.steps: Counter[str] = Counter()
         """How many were taken, by what was done with them: warm, timed, watched, traced."""
-        self.made: list[Operation] = []
-        """Operations of the watched steps."""
+        self.made: list[list[Operation]] = []
+        """Operations of each watched optimizer step."""
+        self._net: list[float] = []
         self.device_seconds = 0.0
         """What a GPU worked in the traced steps, all of them together."""
         self.own: list[str] = []
@@ -80,11 +82,15 @@ class Probe(Profiler):
         self._spans: list[Any] = []
 
     def parts(self) -> dict[str, float]:
-        """Mean seconds of a timed step for its input, for the net, and between them."""
+        """Seconds of a timed step for its input, for the net, and between them.
+
+        Waiting for input comes now and then, so it is the mean. The net does the same each time, so it is the median,
+        which a neighbour on the machine does not move.
+        """
         found = {"input": 0.0, "net": 0.0, "between": 0.0}
         for action, seconds in self.seconds.items():
             found[part_of(action)] += seconds / self.steps["timed"]
-        return found
+        return {**found, "net": statistics.median(self._net) / self.window}
 
     def between(self) -> dict[str, float]:
         """Mean seconds of a timed step by whatever is neither input nor net, most first."""
@@ -127,7 +133,9 @@ class Probe(Profiler):
     def stop(self, action_name: str) -> None:
         if action_name == STEP and self._operations:
             self._operations.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self.made += self._operations.made
+            if self.steps["watched"] % self.window == 0:
+                self.made.append([])
+            self.made[-1] += self._operations.made
             self._operations = None
         if self._spans:
             self._spans.pop().__exit__(None, None, None)
@@ -167,8 +175,11 @@ class Probe(Profiler):
             return
         self.steps[self._phase] += 1
         if self._phase == "timed":
+            if (self.steps["timed"] - 1) % self.window == 0:
+                self._net.append(0.0)
             for part, seconds in self._step.items():
                 self.seconds[part] += seconds
+                self._net[-1] += seconds if part_of(part) == "net" else 0.0
             self.calls += self._step_calls
 
     def _next_phase(self) -> str:

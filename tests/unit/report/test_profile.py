@@ -16,7 +16,7 @@ def test_the_verdict_comes_first_and_the_next_step_last() -> None:
     whole = "\n".join(said)
     assert "81 GFLOP/s of 162 GFLOP/s in a matrix product (50 %)" in whole
     assert "810 MB/s moved of 20 GB/s" in whole and "1,234 operations a step; the smallest takes 2.5 us" in whole
-    assert "12.3 ms, mean of 100; batch 32, cpu, 1 thread, precision bf16" in whole and "Net.log: 1 ms a step" in whole
+    assert "12.3 ms, of 100 timed; batch 32, cpu, 1 thread, precision bf16" in whole and "Net.log: 1 ms a step" in whole
 
 
 def test_a_trace_is_named() -> None:

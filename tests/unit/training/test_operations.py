@@ -2,7 +2,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from torchkiln.training.operations import Machine, Operation, Operations, cost_of_watching, work
+from torchkiln.training.operations import Machine, Operation, Operations, cost_of_watching, median_work, work
 
 MACHINE = Machine(flops=100e9, bandwidth=10e9, launch=2e-6)
 
@@ -51,6 +51,11 @@ def test_work_is_told_from_launching() -> None:
     found = work([product, copy, *small], 2, MACHINE, watching=1e-4)
     assert abs(found.compute - 0.5e-3) < 1e-9 and abs(found.memory - 1e-3) < 1e-5
     assert found.count == 501 and found.flops == 50_000_000
+
+
+def test_a_step_that_met_a_neighbour_is_not_taken() -> None:
+    steps = [[Operation("add", seconds, flops=0, bytes=10_000_000)] for seconds in (2e-3, 9e-3, 2.1e-3)]
+    assert median_work(steps, 1, MACHINE, watching=0).memory == 2.1e-3
 
 
 def test_on_a_gpu_only_the_best_counts() -> None:
