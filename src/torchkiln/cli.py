@@ -44,10 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words behind `torchkiln`; by default those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if "OMP_WAIT_POLICY" not in os.environ:
-        # Read by libgomp when torch is loaded. Its threads else spin while they wait, which on a machine with
-        # neighbours costs several times the CPU and the time of the work itself.
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     debug = "--debug" in words or os.environ.get("TORCHKILN_DEBUG", "0") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     for stream in (sys.stdout, sys.stderr):
@@ -178,6 +174,34 @@ def profile(
     with terminal.display(silent=as_json) as progress:
         found = api.profile(source, overrides, out=out, target=target, progress=progress)
     _print_json(found) if as_json else terminal.show(lines(found))
+
+
+@app.command(epilog="torchkiln plan data/flowers, or: torchkiln plan flowers.yaml train.batch_size=64 --anew")
+def plan(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE|DATA KEY=VALUE",
+            help="As for fit: a recipe, or a folder or file of data; then settings.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Target = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the decisions as JSON.")] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Measure although an earlier run did.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Decide how a recipe runs on this machine, by measuring it; nothing is trained."""
+    from torchkiln import api
+    from torchkiln.report import planned, terminal
+
+    source, overrides = _source_and_overrides(words or [], "plan")
+    if target is not None:
+        overrides.append(f"data.target={json.dumps(target)}")
+    with terminal.display(silent=as_json) as progress:
+        found = api.plan(source, overrides, target=target, out=out, anew=anew, overwrite=overwrite, progress=progress)
+    _print_json(found) if as_json else terminal.show(planned.rows(found))
 
 
 @app.command("test")
@@ -352,7 +376,7 @@ def _usage(error: Any, words: Sequence[str]) -> str:
     if option and "requires" not in said:
         near = difflib.get_close_matches(option, getattr(error, "possibilities", None) or [], cutoff=0.75)
         hint = f"; did you mean {near[0]}?" if near else ""
-        if verb in ("fit", "profile") and not near:
+        if verb in ("fit", "plan", "profile") and not near:
             word = next((w for w in words if w.startswith(option)), option)
             key, _, value = word.lstrip("-").partition("=")
             rest = [value] if value else list(words[list(words).index(word) + 1 :])

@@ -80,6 +80,7 @@ def loader(
     *,
     transform: Transform | None = None,
     workers: int = 0,
+    prefetch: int | None = None,
     pin: bool = False,
     timeout: int = 0,
     unreadable: Literal["stop", "skip"] = "stop",
@@ -93,6 +94,7 @@ def loader(
         order: Which of them make each batch.
         transform: As for `Batches`.
         workers: Processes that read ahead; 0 reads in this one.
+        prefetch: Batches that each worker is ahead; None: as PyTorch does, two.
         pin: Put batches where a GPU can fetch them.
         timeout: Seconds to wait for a worker's batch; 0: for ever.
         unreadable: Whether a sample that cannot be read stops or is left out of its batch.
@@ -102,6 +104,7 @@ def loader(
         sampler=order,
         batch_size=None,
         num_workers=workers,
+        prefetch_factor=prefetch if workers else None,
         persistent_workers=workers > 0,
         multiprocessing_context=store.start_method if workers else None,
         pin_memory=pin and torch.cuda.is_available(),

@@ -49,12 +49,22 @@ class Train(Section):
     accumulate: AtLeastOne = 1
     """Batches whose gradients make one step."""
     clip: Clip = Clip()
-    precision: Auto | Literal["32", "bf16", "16"] = "auto"
-    """Bits of the arithmetic; auto is measured by the plan."""
-    compile: bool | Literal["default", "reduce-overhead", "max-autotune"] = False
-    """`torch.compile`, true or one of its modes."""
+    precision: Auto | Literal["32", "tf32", "bf16", "16"] = "auto"
+    """Bits of the arithmetic; tf32 is of CUDA; auto is measured by the plan."""
+    compile: Auto | bool | Literal["default", "reduce-overhead", "max-autotune"] = "auto"
+    """`torch.compile` of the training step, true or one of its modes; auto: where the plan finds that it pays."""
     channels_last: Auto | bool = "auto"
     """Memory order of image tensors; auto is measured by the plan."""
+    attention: Auto | Literal["default", "flash", "efficient", "cudnn", "math"] = "auto"
+    """Kernel of scaled dot products; default: torch's choice by shapes and types; auto is measured by the plan."""
+    cudnn_benchmark: Auto | bool = "auto"
+    """Let cuDNN time its convolutions, on CUDA and never with `deterministic`; auto is measured by the plan."""
+    allocator: Auto | Literal["default", "keep"] = "auto"
+    """keep: glibc holds on to freed memory in place of giving it back; auto is measured by the plan."""
+    micro_batch: Auto | AtLeastOne | None = "auto"
+    """Samples computed at once, a larger batch in parts of this size; null: the whole batch; auto: as many as fit."""
+    plan_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """The longest that the plan may measure; 0 measures nothing and takes what is safe anywhere."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of a running average of the weights, a step; validation and test use the average."""
     swa: Share | None = None

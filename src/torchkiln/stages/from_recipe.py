@@ -23,6 +23,7 @@ from torchkiln.stages.run import (
     as_child,
     conclude,
     is_complete,
+    tell,
     train,
     training_is_left,
     write_finding,
@@ -45,12 +46,35 @@ def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     if child := as_child(recipe):
         return _beside(child)
     RunDirectory.check_free(place.path, place.overwrite)
-    prepared, planned, net, criterion = _planned(recipe, progress)
+    prepared, net, criterion, planned = look(recipe, progress)
+    tell(planned, progress)
     with going_on.alone(place.path):
         run = RunDirectory.create(place.path, place.overwrite)
         _write_start(run, prepared, planned, net, progress)
         _fit(run, prepared, net, criterion, progress, resume=False)
         return _finish(run, prepared, net, progress, begun)
+
+
+def look(recipe: Recipe, progress: Progress, anew: bool = False) -> tuple[Prepared, nn.Module, nn.Module, plan.Plan]:
+    """Data, net, loss and plan of a recipe, which write nothing but caches.
+
+    Args:
+        recipe: As loaded.
+        progress: Who shows it.
+        anew: Measure although an earlier run did.
+    """
+    progress.stage("data", "reading and checking the data")
+    prepared = prepare(recipe)
+    for finding in prepared.findings:
+        progress.message(finding.text, finding.level)
+    jobs.monitored(prepared.recipe, prepared.task)
+    net, criterion = _build(prepared)
+    progress.stage("plan", "measuring how this net runs here")
+    planned = plan.decide(
+        prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions, anew
+    )
+    planned = features.decide(planned, prepared.task, net, prepared.stores["train"])
+    return _bound(prepared, planned.recipe), net, criterion, planned
 
 
 def job_of(recipe: Recipe, run: RunDirectory | None, progress: Progress) -> tuple[training.Job, Recipe, Decided]:
@@ -65,12 +89,13 @@ def job_of(recipe: Recipe, run: RunDirectory | None, progress: Progress) -> tupl
         The job, its resolved recipe, and the plan's decisions.
     """
     if run is None:
-        prepared, planned, net, criterion = _planned(recipe, progress)
+        prepared, net, criterion, planned = look(recipe, progress)
+        tell(planned, progress)
         return _job(prepared, net, criterion), planned.recipe, planned.decisions
     progress.stage("data", "reading and checking the data")
     prepared = prepare(recipe)
     net, criterion = _build(prepared)
-    return _job(prepared, net, criterion), recipe, _apply_plan(run)
+    return _job(prepared, net, criterion), recipe, run.read_json("plan.json", {}).get("decisions", [])
 
 
 def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
@@ -103,38 +128,12 @@ def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
 
 def _go_on(run: RunDirectory, prepared: Prepared, progress: Progress, begun: float) -> Path:
     net, criterion = _build(prepared)
-    _apply_plan(run)
     if training_is_left(run):
         _fit(run, prepared, net, criterion, progress, resume=True)
     return _finish(run, prepared, net, progress, begun)
 
 
 # The parts of a run
-
-
-def _planned(recipe: Recipe, progress: Progress) -> tuple[Prepared, plan.Plan, nn.Module, nn.Module]:
-    """The data, how it is to be trained, the net and the loss."""
-    progress.stage("data", "reading and checking the data")
-    prepared = prepare(recipe)
-    for finding in prepared.findings:
-        progress.message(finding.text, finding.level)
-    jobs.monitored(prepared.recipe, prepared.task)
-    net, criterion = _build(prepared)
-    progress.stage("plan", "measuring how this net runs here")
-    planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
-    planned = features.decide(planned, prepared.task, net, prepared.stores["train"])
-    prepared = _bound(prepared, planned.recipe)
-    progress.plan(planned.decisions)
-    return prepared, planned, net, criterion
-
-
-def _apply_plan(run: RunDirectory) -> Decided:
-    """Set in this process what a run's plan chose, beside what its recipe says; gives the plan's decisions."""
-    decisions: Decided = run.read_json("plan.json", {}).get("decisions", [])
-    for decision in decisions:
-        if decision["chosen"] == plan.KEEP_FREED:
-            plan.keep_freed_memory(True)
-    return decisions
 
 
 def _build(prepared: Prepared) -> tuple[nn.Module, nn.Module]:

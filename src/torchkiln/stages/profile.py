@@ -14,7 +14,7 @@ from torchkiln.recipe.schema import Recipe
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import fit as training
-from torchkiln.training import peaks, probe
+from torchkiln.training import peaks, probe, settings
 from torchkiln.training.bound import Step, next_step, shares
 from torchkiln.training.operations import Machine, Work, cost_of_watching, median_work
 
@@ -38,7 +38,7 @@ def profile(
         What the verb prints: `bound`, `shares`, `text`, `next`, and the figures behind them.
     """
     progress.stage("fit", "training a short stretch")
-    with training.process_settings(recipe):
+    with settings.applied(settings.of(recipe)):
         seen = _stretch(job, recipe, trace)
         progress.stage("machine", "measuring what this machine does at best")
         machine = peaks.measure(recipe.train.device, peaks.DTYPES[recipe.train.precision])

@@ -28,8 +28,8 @@ from torchkiln.recipe.schema import Recipe
 from torchkiln.runs import checkpoints
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.tasks._base import FEATURES, Task
-from torchkiln.training import plan, state_files
-from torchkiln.training.fit import load_weights, process_settings
+from torchkiln.training import plan, settings, state_files
+from torchkiln.training.fit import load_weights
 from torchkiln.training.prepare import DISK_SHARE, Prepared
 
 BATCH = 64
@@ -132,7 +132,7 @@ def stores(prepared: Prepared, net: nn.Module) -> dict[str, Store]:
     for split in ("train", "val"):
         store = prepared.stores[split]
         if len(store):
-            with process_settings(prepared.recipe):
+            with settings.applied(settings.of(prepared.recipe)):
                 name = _entry(prepared, net, split)
                 arrays = cache.kept(name, lambda new, store=store: _compute(prepared, net, store, new))  # type: ignore[misc]
             found[split] = FeatureStore(arrays[FEATURES], prepared.targets[split], store)
@@ -155,15 +155,14 @@ def _compute(prepared: Prepared, net: nn.Module, store: Store, new: cache.New) -
     """Run the samples through the backbone as training would: same device, threads, precision and layout."""
     recipe, task = prepared.recipe, prepared.task
     train = recipe.train
-    assert isinstance(train.threads, int)  # resolved
-    setting = plan.Setting(train.device, train.threads, train.precision)
-    net = plan.prepared_net(net.to(train.device), train.channels_last is True)
+    setting = settings.of(recipe)
+    net = settings.prepared_net(net.to(train.device), train.channels_last is True)
     order = EvalOrder(len(store), BATCH, lengths=store.lengths)
     workers = recipe.data.workers if isinstance(recipe.data.workers, int) else 0
     out: Any = None
     with _evaluating(net), torch.no_grad():
         for batch in loader(store, order, workers=workers):
-            with plan.autocast(setting):
+            with settings.autocast(setting):
                 features = task.features(net, _on(train.device, batch))
             assert features is not None  # as decided
             array = features.float().cpu().numpy()

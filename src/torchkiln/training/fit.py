@@ -26,7 +26,7 @@ from torchkiln.models.memory import release_memory
 from torchkiln.recipe.schema import Recipe
 from torchkiln.recipe.training import Train, seconds
 from torchkiln.runs import checkpoints
-from torchkiln.runs.decisions import Decisions
+from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import state_files
@@ -41,7 +41,7 @@ from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
 
-PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
+PRECISION = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
 
 
 @dataclass
@@ -101,6 +101,7 @@ def fit(
         loaders=[x for x in (job.train, job.val) if x is not None],
         can_split=isinstance(job.module, KilnModule) and recipe.train.exact == "same",
     )  # fmt: skip
+    _begin_in_parts(decisions, job, recipe)
     while True:
         life = Life(job, recipe, run, progress, decisions, closely=recovery.closely, profiler=profiler)
         try:
@@ -113,6 +114,16 @@ def fit(
             progress.message(said, "warn")
         release_memory()  # here, where no traceback holds on to it any more
         resume = True
+
+
+def _begin_in_parts(decisions: Decisions, job: Job, recipe: Recipe) -> None:
+    """Compute each batch in parts from the first step on, where the plan found that it does not fit at once."""
+    batch, micro = recipe.train.batch_size or 1, recipe.train.micro_batch
+    if not isinstance(micro, int) or micro >= batch or not isinstance(job.module, KilnModule) or job.module.shards:
+        return
+    count = -(-batch // micro)
+    text = f"as planned, a batch of {batch} is computed in {count} parts"
+    decisions.add(Decision("parts", 0, text, value=count))
 
 
 class Life:
@@ -234,7 +245,7 @@ def build_trainer(
         **_validation(train),
         limit_train_batches=train.limit_batches,
         deterministic=True if train.deterministic else None,
-        benchmark=False,
+        benchmark=train.cudnn_benchmark is True and not train.deterministic,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         callbacks=callbacks,

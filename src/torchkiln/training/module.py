@@ -50,9 +50,12 @@ class KilnModule(L.LightningModule):
         """What the run decided: in how many parts to compute a batch."""
         self.shards: Shards | None = None
         """Where gradients are added in a fixed order over processes."""
+        self.compiled: tuple[nn.Module, ...] = ()
+        """The compiled net, if there is one: in a tuple, so that it is no part of this module with names of its own."""
         self.step_loss: Tensor | None = None
         """Mean loss a sample of the last batch, over all its parts."""
         self._cut: list[tuple[Any, float]] = []
+        self._whole = True
         self._means: list[Tensor] = []
         self._factor: list[Tensor] = []
         self._seen: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -97,6 +100,8 @@ class KilnModule(L.LightningModule):
         """The loss of the batch, or of its first part; `backward` does the others."""
         self._means, self._factor = [], []
         self._note_skipped(batch.pop(SKIPPED, None))
+        # The last batch of an epoch may be smaller, and a graph of its own would cost more than it saves.
+        self._whole = len(batch["index"]) == self.recipe.train.batch_size
         self._cut = self._parts_of(batch, batch_idx)
         loss = self._part_loss(0)
         if len(self._cut) > 1 or self.shards:
@@ -145,7 +150,8 @@ class KilnModule(L.LightningModule):
         part, weight = self._cut[number]
         if self.shards:
             self.shards.begin(self.net, self.current_epoch, self.trainer.fit_loop.epoch_loop.batch_idx, number)
-        mean = self.task.loss(self.criterion, self.task.forward(self.net, part), part)
+        net = self.compiled[0] if self.compiled and self._whole else self.net
+        mean = self.task.loss(self.criterion, self.task.forward(net, part), part)
         self._means.append(mean.detach())
         return mean if weight == 1.0 else mean * weight
 

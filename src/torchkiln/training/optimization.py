@@ -24,9 +24,6 @@ Curve = Callable[[int], float]
 def build_optimizer(net: nn.Module, optimizer: Optimizer, precision: str = "32") -> torch.optim.Optimizer:
     """The optimizer of a recipe over all parameters of `net`, those that are frozen now included.
 
-    Fused, except with fp16: there a fused step takes the loss scale out of the gradients itself, behind
-    the back of whoever clips them.
-
     Raises:
         RecipeError: A group's pattern names no parameter, or the class path does not take its arguments.
     """
@@ -38,19 +35,38 @@ def build_optimizer(net: nn.Module, optimizer: Optimizer, precision: str = "32")
         net, optimizer.model_copy(update={"lr": lr, "weight_decay": optimizer.weight_decay or 0.0})
     )
     betas = optimizer.betas or (0.9, 0.999)
-    fusable = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in net.parameters())
-    fused = fusable and precision != "16"
+    how = _how(optimizer.implementation, implementations(net, optimizer, precision))
     match optimizer.name:
         case "sgd":
             momentum = 0.9 if optimizer.momentum is None else optimizer.momentum
             nesterov = momentum > 0 if optimizer.nesterov is None else optimizer.nesterov
-            return torch.optim.SGD(groups, lr, momentum=momentum, nesterov=nesterov, fused=fused)
+            return torch.optim.SGD(groups, lr, momentum=momentum, nesterov=nesterov, **how)
         case "muon":
             return Muon(groups, lr, momentum=0.6 if optimizer.momentum is None else optimizer.momentum)
         case "adam":
-            return torch.optim.Adam(groups, lr, betas=betas, fused=fused)
+            return torch.optim.Adam(groups, lr, betas=betas, **how)
         case _:
-            return torch.optim.AdamW(groups, lr, betas=betas, fused=fused)
+            return torch.optim.AdamW(groups, lr, betas=betas, **how)
+
+
+def implementations(net: nn.Module, optimizer: Optimizer, precision: str) -> list[str]:
+    """The ways in which a recipe's optimizer can step these parameters; the first is taken where nothing is measured.
+
+    Not fused with fp16: there a fused step takes the loss scale out of the gradients itself, behind the back of
+    whoever clips them. Empty for one that has a single way, and for a class path's, which `init_args` sets.
+    """
+    if optimizer.class_path or optimizer.name == "muon":
+        return []
+    fusable = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in net.parameters())
+    return [*(["fused"] if fusable and precision != "16" else []), "foreach", "loop"]
+
+
+def _how(implementation: str, possible: list[str]) -> dict[str, Any]:
+    """Torch's arguments for an implementation, or for the first that is possible in its place."""
+    if implementation not in possible and possible:
+        implementation = possible[0] if possible[0] == "fused" else "auto"
+    return {"fused": {"fused": True}, "foreach": {"foreach": True, "fused": False},
+            "loop": {"foreach": False, "fused": False}}.get(implementation, {})  # fmt: skip
 
 
 def _own_optimizer(net: nn.Module, optimizer: Optimizer) -> torch.optim.Optimizer:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchkiln.training.operations import Machine
 
-DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+DTYPES = {"32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 """Types of products by `train.precision`."""
 SIDES = (256, 512, 1024, 2048, 4096, 8192)
 LONG_ENOUGH = 0.1

@@ -39,3 +39,24 @@ def test_gradients_are_clipped_by_norm_or_value_for_fused_optimizers_too(how: st
     assert weight.grad.tolist() == pytest.approx(wanted, rel=1e-4)
     kiln.configure_gradient_clipping(optimizer, None, how)
     assert weight.grad.tolist() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_compiled_net_takes_whole_batches_in_training_and_has_no_names_of_its_own() -> None:
+    kiln = module(train={"batch_size": 3})
+    kiln.trainer = type("T", (), {"world_size": 1, "global_step": 0})()
+    taken: list[int] = []
+
+    class Compiled(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            taken.append(len(x))
+            return kiln.net(x)
+
+    names = list(kiln.state_dict())
+    kiln.compiled = (Compiled(),)
+    for count in (3, 2):  # the last batch of an epoch
+        y = torch.zeros(count, 1)
+        batch = {"batch": (torch.zeros(count, 2), y), "target": y, "index": torch.arange(count)}
+        kiln.training_step(dict(batch), 0)
+        kiln.validation_step(dict(batch), 0)
+    assert taken == [3]
+    assert list(kiln.state_dict()) == names
