@@ -16,7 +16,7 @@ from pathlib import Path
 from figures import Figure, Row, command_line
 
 HOMES = {
-    "mlp": "speed_steps",
+    **dict.fromkeys(("mlp", "resnet", "transformer", "resnet_planned", "transformer_planned"), "speed_steps"),
 }
 """Row to the module that has a function of its name."""
 
