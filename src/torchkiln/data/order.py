@@ -123,6 +123,8 @@ class TrainOrder(Sampler[BatchKey]):
         batches are: a short last batch, a last window of fewer batches (Lightning divides by the full
         window: its issue 19987), an uneven share for the processes.
         """
+        if batch - batch % self.accumulate + self.accumulate < len(self) and self._parts == self.shard.world:
+            return 1.0  # only the last window has batches that are not full
         return self.accumulate * self.shard.world * sum(self.shard_sizes(batch)) / self.in_window(batch)
 
     def in_window(self, batch: int) -> int:

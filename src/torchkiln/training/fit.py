@@ -39,6 +39,7 @@ from torchkiln.training.run_state import OURS, RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
+from torchkiln.training.spared import NoProfiler, no_driver_search
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
 
@@ -230,6 +231,7 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
         callbacks=callbacks,
         plugins=plugins,
         logger=False,
+        profiler=NoProfiler(),
         enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -352,7 +354,8 @@ def process_settings(recipe: Recipe) -> Iterator[None]:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.deterministic = True
     try:
-        yield
+        with no_driver_search():
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)

@@ -1,0 +1,43 @@
+"""What Lightning and torch do at every step for nobody, left out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch.profilers import Profiler
+
+DRIVER_SEARCH = "PYTORCH_NVML_BASED_CUDA_CHECK"
+_NOTHING = contextlib.nullcontext()
+
+
+class NoProfiler(Profiler):
+    """Measures nothing, without the generator that Lightning's own makes for each of some 40 hooks a step."""
+
+    def start(self, action_name: str) -> None:
+        pass
+
+    def stop(self, action_name: str) -> None:
+        pass
+
+    def profile(self, action_name: str) -> Any:
+        """A context in which nothing is measured."""
+        return _NOTHING
+
+
+@contextlib.contextmanager
+def no_driver_search() -> Iterator[None]:
+    """Where torch finds no CUDA device, let it not search for the driver's library again at each step of Adam.
+
+    Lightning sets a variable by which torch loads that library to count devices, so that worker processes may be
+    forked safely; a search that fails is not remembered. Without a device there is nothing to be safe from.
+    """
+    kept = None if torch.cuda.is_available() else os.environ.pop(DRIVER_SEARCH, None)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.environ[DRIVER_SEARCH] = kept
