@@ -210,7 +210,7 @@ def _tensors(dataset: Any) -> Callable[[Indices], list[torch.Tensor]] | None:
         return None if inner is None else lambda indices: inner(np.asarray(dataset.indices, np.int64)[indices])
     if type(dataset) is not TensorDataset:
         return None
-    return lambda indices: [tensor[torch.from_numpy(indices)] for tensor in dataset.tensors]
+    return lambda indices: [t.index_select(0, torch.from_numpy(indices)) for t in dataset.tensors]
 
 
 def sample_targets(store: OwnStore, most: int = MOST_TARGETS) -> Sequence[torch.Tensor]:

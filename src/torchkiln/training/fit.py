@@ -39,7 +39,7 @@ from torchkiln.training.run_state import OURS, RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
-from torchkiln.training.spared import NoProfiler, no_driver_search
+from torchkiln.training.spared import LeanTrainer, NoProfiler, no_driver_search
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
 
@@ -211,7 +211,7 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
     half = train.precision == "16" and train.device == "cpu"
     if half:  # Lightning takes bf16 instead without a word
         plugins.append(MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")))
-    return L.Trainer(
+    return LeanTrainer(
         accelerator={"cuda": "gpu"}.get(train.device, train.device),
         devices=train.devices,
         strategy=strategy,

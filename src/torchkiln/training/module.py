@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -153,6 +154,9 @@ class KilnModule(L.LightningModule):
             self._sum_up()
         return loss
 
+    # Lightning looks at the signature before each step; what is attached need not be worked out again.
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
+
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         if self.shards:
             self.shards.set_aside(self.net)
@@ -174,7 +178,8 @@ class KilnModule(L.LightningModule):
         """The parts of a batch, and what the mean loss of each counts."""
         if self.shards:
             return [(part, self.shards.weight(part, batch_idx)) for part in self.shards.of(batch, batch_idx)]
-        count = self.decisions.parts(self.trainer.global_step) if self.decisions else 1
+        decided = self.decisions is not None and self.decisions.made
+        count = self.decisions.parts(self.trainer.global_step) if self.decisions and decided else 1
         if count == 1:
             return [(batch, 1.0)]
         cut = parts.split(batch, parts.even(len(batch["index"]), count))

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import lightning.pytorch as L
 import torch
 from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.trainer.states import RunningStage
 
 DRIVER_SEARCH = "PYTORCH_NVML_BASED_CUDA_CHECK"
 _NOTHING = contextlib.nullcontext()
@@ -26,6 +28,22 @@ class NoProfiler(Profiler):
     def profile(self, action_name: str) -> Any:
         """A context in which nothing is measured."""
         return _NOTHING
+
+
+class LeanTrainer(L.Trainer):
+    """Lightning's, with a question answered sooner that it asks itself 13 times a step."""
+
+    @property
+    def training(self) -> bool:
+        """Whether it trains now; stages are members of one enumeration, so nothing need be compared."""
+        return self.state.stage is RunningStage.TRAINING
+
+    @training.setter
+    def training(self, yes: bool) -> None:
+        if yes:
+            self.state.stage = RunningStage.TRAINING
+        elif self.training:
+            self.state.stage = None
 
 
 @contextlib.contextmanager
