@@ -99,7 +99,8 @@ class TrainOrder(Sampler[BatchKey]):
     def __iter__(self) -> Iterator[BatchKey]:
         epoch, (start_epoch, start) = self.epoch, self._start
         for batch in self.batches(epoch)[start if epoch == start_epoch else 0 :]:
-            yield BatchKey(epoch, np.concatenate([batch[part :: self._parts] for part in self.mine]))
+            parts = [batch[part :: self._parts] for part in self.mine]
+            yield BatchKey(epoch, batch if self._parts == 1 else np.concatenate(parts))
 
     def batches(self, epoch: int) -> list[Indices]:
         """The global batches of an epoch, in order."""

@@ -39,7 +39,7 @@ from torchkiln.training.run_state import OURS, RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
-from torchkiln.training.spared import LeanTrainer, NoProfiler, no_driver_search
+from torchkiln.training.spared import LeanTrainer, NoProfiler, SinglePrecision, no_driver_search, pass_by_empty_hooks
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
 
@@ -180,7 +180,10 @@ class Life:
 
     def _callbacks(self, point: SafePoint) -> list[L.Callback]:
         average = [self.average] if self.average else []
-        return [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+        callbacks = [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+        for held in [*callbacks, *([self.job.module] if isinstance(self.job.module, KilnModule) else [])]:
+            pass_by_empty_hooks(held)
+        return callbacks
 
     def _finish(self, trainer: L.Trainer, point: SafePoint) -> None:
         """Save the end as a checkpoint, so that model, optimizer and schedulers can be had from it."""
@@ -211,11 +214,14 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
     half = train.precision == "16" and train.device == "cpu"
     if half:  # Lightning takes bf16 instead without a word
         plugins.append(MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")))
+    single = PRECISION[train.precision] == "32-true"
+    if single:
+        plugins.append(SinglePrecision())
     return LeanTrainer(
         accelerator={"cuda": "gpu"}.get(train.device, train.device),
         devices=train.devices,
         strategy=strategy,
-        precision=None if half else PRECISION[train.precision],  # type: ignore[arg-type]
+        precision=None if half or single else PRECISION[train.precision],  # type: ignore[arg-type]
         max_epochs=train.epochs or -1,
         max_steps=train.steps or -1,
         min_epochs=train.early_stopping.min_epochs if train.early_stopping else None,
