@@ -289,7 +289,7 @@ def fastai(w: Work) -> None:
 
 
 def keras(w: Work) -> None:
-    """compile and fit on arrays, with accuracy; the net is Keras's own of the same shape."""
+    """Compile and fit on arrays, with accuracy; the net is Keras's own of the same shape."""
     os.environ["KERAS_BACKEND"] = "torch"
     import keras as k
 

@@ -62,7 +62,8 @@ class FiniteWatch(L.Callback):
         if len(self._seen) >= LOOK_EVERY:
             self.look(trainer)
         index = batch.get("index") if isinstance(batch, dict) else None
-        self._seen.append((trainer.current_epoch, batch_idx, trainer.global_step, index))
+        samples = index if isinstance(index, Tensor) else None  # read only if the batch is to be named
+        self._seen.append((trainer.current_epoch, batch_idx, trainer.global_step, samples))
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
         # Where a batch is computed in parts, this is the loss of the first; the whole is known behind the backward.
