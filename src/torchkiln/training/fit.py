@@ -180,9 +180,11 @@ class Life:
 
     def _callbacks(self, point: SafePoint) -> list[L.Callback]:
         average = [self.average] if self.average else []
-        callbacks = [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
-        for held in [*callbacks, *([self.job.module] if isinstance(self.job.module, KilnModule) else [])]:
-            pass_by_empty_hooks(held)
+        callbacks: list[L.Callback] = [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+        for callback in callbacks:
+            pass_by_empty_hooks(callback)
+        if isinstance(self.job.module, KilnModule):
+            pass_by_empty_hooks(self.job.module)
         return callbacks
 
     def _finish(self, trainer: L.Trainer, point: SafePoint) -> None:
