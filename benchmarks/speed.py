@@ -16,7 +16,9 @@ from pathlib import Path
 from figures import Figure, Row, command_line
 
 HOMES = {
-    **dict.fromkeys(("mlp", "resnet", "transformer", "resnet_planned", "transformer_planned"), "speed_steps"),
+    **dict.fromkeys(
+        ("mlp", "mlp_parts", "resnet", "transformer", "resnet_planned", "transformer_planned"), "speed_steps"
+    ),
     **dict.fromkeys(("gpu_cifar", "gpu_resnet50", "gpu_gpt"), "speed_gpu"),
 }
 """Row to the module that has a function of its name."""

@@ -23,17 +23,17 @@ NAMES = {"raw": "raw loop", "bare": "Lightning bare, batches by index", "lightni
 def mlp(folder: Path, env: Path) -> list[Figure]:
     python = peers_python(env, "steps", PACKAGES)
     others = ("bare", "lightning", "hugging_face", "fastai", "keras")
-    runs = _runs(folder, "mlp", ("raw", "as_raw", *others), rounds=5, python=python)
+    runs = _runs(folder, "mlp", ("raw", "as_raw", *others), rounds=3, python=python)
     found = [_against(runs, "mlp", "as_raw", "raw", most=1.7), _against(runs, "mlp", "as_raw", "bare")]
     return found + [_against(runs, "mlp", "as_raw", other, most=0.5) for other in others[1:]]
 
 
 def resnet(folder: Path, env: Path) -> list[Figure]:
-    return [_against(_runs(folder, "resnet", ("raw", "as_raw"), rounds=5), "resnet", "as_raw", "raw", most=1.03)]
+    return [_against(_runs(folder, "resnet", ("raw", "as_raw"), rounds=3), "resnet", "as_raw", "raw", most=1.03)]
 
 
 def transformer(folder: Path, env: Path) -> list[Figure]:
-    runs = _runs(folder, "transformer", ("raw", "as_raw"), rounds=5)
+    runs = _runs(folder, "transformer", ("raw", "as_raw"), rounds=3)
     return [_against(runs, "transformer", "as_raw", "raw", most=1.03)]
 
 
@@ -77,3 +77,15 @@ def _against(
     beside = f"{NAMES[other]}: {wall[1]:.3g} ms, cpu {cpu[1]:.3g} ms"
     floor = "" if most is None else f"at most {most:.3g} times"
     return Figure(row, f"a step, beside {NAMES[other]}", words, floor, beside, most is None or ratio <= most)
+
+
+def mlp_parts(folder: Path, env: Path) -> list[Figure]:
+    """What a step of `mlp` is spared, each by what it costs when it is put back."""
+    found = run([sys.executable, HERE / "speed_parts.py", folder], threads=1)
+    raw, more = found["raw"], found["more"]
+    steps = {"the raw loop": raw, "Lightning bare, batches by index": raw + more.pop("Lightning bare"),
+             "ours": raw + more["nothing"]}  # fmt: skip
+    beside = [Figure("mlp_parts", f"a step of {name}, cpu", f"{us:.0f} us", "", "") for name, us in steps.items()]
+    ours = more.pop("nothing")
+    parts = sorted(((us - ours, name) for name, us in more.items()), reverse=True)
+    return beside + [Figure("mlp_parts", name, f"{us:.0f} us", "", "") for us, name in parts]
