@@ -90,7 +90,8 @@ class Course(LambdaLR):
     """One curve for all groups, set at each step without the checks that PyTorch makes anew each time."""
 
     def step(self, epoch: int | None = None) -> None:
-        if self._step_count < 2 or epoch is not None:  # while it checks that the optimizer steps first
+        held_by_optimizer = isinstance(self.base_lrs[0], torch.Tensor)  # as a person's own may ask for
+        if self._step_count < 2 or epoch is not None or held_by_optimizer:  # first it checks that the optimizer steps
             return super().step(epoch)
         self._step_count += 1
         self.last_epoch += 1
