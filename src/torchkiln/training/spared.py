@@ -34,7 +34,19 @@ class NoProfiler(Profiler):
 
 
 class LeanTrainer(L.Trainer):
-    """Lightning's, with a question answered sooner that it asks itself 13 times a step."""
+    """Lightning's, with two questions answered sooner that it asks itself some 50 and 15 times a step."""
+
+    _fitted: L.LightningModule | None = None
+
+    def fit(self, model: L.LightningModule, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's."""
+        self._fitted = model
+        super().fit(model, *args, **kwargs)
+
+    @property
+    def lightning_module(self) -> Any:
+        """The module that is fitted; else whichever Lightning's strategy holds."""
+        return super().lightning_module if self._fitted is None else self._fitted
 
     @property
     def training(self) -> bool:

@@ -42,6 +42,17 @@ def test_the_trainer_says_of_its_stage_what_lightnings_says() -> None:
     assert lean.state.stage is None
 
 
+def test_the_trainer_holds_the_module_that_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lean = spared.LeanTrainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
+    assert lean.lightning_module is None
+    module, seen = L.LightningModule(), list[Any]()
+    monkeypatch.setattr(
+        L.Trainer, "fit", lambda self, model, *args, **more: seen.append((self.lightning_module, args, more))
+    )
+    lean.fit(module, "batches", ckpt_path="here")  # type: ignore[arg-type]
+    assert seen == [(module, ("batches",), {"ckpt_path": "here"})]
+
+
 def test_the_drivers_library_is_not_searched_where_there_is_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(spared.DRIVER_SEARCH, "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
