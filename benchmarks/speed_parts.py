@@ -97,7 +97,7 @@ def put_back() -> Mapping[str, Any]:
         "no generator for each profiled name": patch.object(fit, "NoProfiler", PassThroughProfiler),
         "empty hooks are passed by": patch.object(fit, "pass_by_empty_hooks", lambda held: None),
         "plain attributes are set plainly": patch.object(kiln, "__setattr__", nn.Module.__setattr__),
-        "the stage is asked by identity": patch.object(fit, "LeanTrainer", L.Trainer),
+        "the stage and the module are at hand": patch.object(fit, "LeanTrainer", L.Trainer),
         "no context around FP32": patch.object(fit, "SinglePrecision", Precision),
         "the signature of the step is at hand": without_signature(),
         "batches without the DataLoader's detours": patch.object(loader.BatchLoader, "__iter__", DataLoader.__iter__),
