@@ -31,7 +31,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from torchkiln.data import loader, own
-from torchkiln.training import fit, module, optimization
+from torchkiln.training import fit, module, optimization, spared
 
 ROUNDS = 3
 
@@ -94,7 +94,7 @@ def put_back() -> Mapping[str, Any]:
         "a TensorDataset is read by whole batches": patch.object(own, "_tensors", lambda dataset: None),
         "the driver's library is not searched (Adam, no GPU)": patch.object(fit, "no_driver_search",
                                                                            contextlib.nullcontext),
-        "no generator for each profiled name": patch.object(fit, "NoProfiler", PassThroughProfiler),
+        "no generator for each profiled name": patch.object(spared, "NoProfiler", PassThroughProfiler),
         "empty hooks are passed by": patch.object(fit, "pass_by_empty_hooks", lambda held: None),
         "plain attributes are set plainly": patch.object(kiln, "__setattr__", nn.Module.__setattr__),
         "the stage and the module are at hand": patch.object(fit, "LeanTrainer", L.Trainer),

@@ -39,7 +39,7 @@ from torchkiln.training.run_state import OURS, RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
-from torchkiln.training.spared import LeanTrainer, NoProfiler, SinglePrecision, no_driver_search, pass_by_empty_hooks
+from torchkiln.training.spared import LeanTrainer, SinglePrecision, no_driver_search, pass_by_empty_hooks
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
 
@@ -239,7 +239,6 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
         callbacks=callbacks,
         plugins=plugins,
         logger=False,
-        profiler=NoProfiler(),
         enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,

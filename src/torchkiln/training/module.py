@@ -24,7 +24,7 @@ from torchkiln.training.processes import gathered
 
 READ_EVERY = 50
 """Batches between two reads of losses from the device."""
-PLAIN = (str, type(None), list, tuple)
+PLAIN = (str, bool, type(None), list, tuple)
 
 
 class KilnModule(L.LightningModule):
@@ -208,14 +208,14 @@ class KilnModule(L.LightningModule):
             count = len(self._cut[0][0]["index"])
             self._unread.append((self.step_loss, count, count))
         else:
-            batch = self._whole()
+            batch = self._over_parts()
             self.step_loss = batch[0] / batch[1]
             self._unread.append((batch[0], 1, 0))
             self._uncounted.append(batch[1])
         if len(self._unread) >= READ_EVERY:
             self._read()
 
-    def _whole(self) -> Tensor:
+    def _over_parts(self) -> Tensor:
         """Sum of the losses and count of the samples of a batch in several parts, float64 [2]."""
         counts = [len(part["index"]) for part, _ in self._cut]
         means = [mean.to(self._totals_device()).double() for mean in self._means]

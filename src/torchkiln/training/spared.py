@@ -34,9 +34,15 @@ class NoProfiler(Profiler):
 
 
 class LeanTrainer(L.Trainer):
-    """Lightning's, with two questions answered sooner that it asks itself some 50 and 15 times a step."""
+    """Lightning's, with two questions answered sooner that it asks itself some 50 and 15 times a step.
+
+    Without a profiler it has one that measures nothing.
+    """
 
     _fitted: L.LightningModule | None = None
+
+    def __init__(self, *, profiler: Profiler | None = None, **settings: Any) -> None:
+        super().__init__(profiler=profiler or NoProfiler(), **settings)
 
     def fit(self, model: L.LightningModule, *args: Any, **kwargs: Any) -> None:
         """As Lightning's."""
