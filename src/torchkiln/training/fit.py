@@ -223,7 +223,7 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
         accelerator={"cuda": "gpu"}.get(train.device, train.device),
         devices=train.devices,
         strategy=strategy,
-        precision=None if half or single else PRECISION[train.precision],  # type: ignore[arg-type]
+        precision=None if half or single else PRECISION[train.precision],
         max_epochs=train.epochs or -1,
         max_steps=train.steps or -1,
         min_epochs=train.early_stopping.min_epochs if train.early_stopping else None,
