@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 from torchkiln.data import loader, own
 from torchkiln.training import fit, module, optimization, spared
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 class BesideRaw(Clock):
