@@ -16,8 +16,11 @@ from pathlib import Path
 from figures import Figure, Row, command_line
 
 HOMES = {
-    "mlp": "speed_steps",
     "features": "speed_features",
+    **dict.fromkeys(
+        ("mlp", "mlp_parts", "resnet", "transformer", "resnet_planned", "transformer_planned"), "speed_steps"
+    ),
+    **dict.fromkeys(("gpu_cifar", "gpu_resnet50", "gpu_gpt"), "speed_gpu"),
 }
 """Row to the module that has a function of its name."""
 

@@ -40,6 +40,7 @@ from torchkiln.training.run_state import OURS, RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
+from torchkiln.training.spared import LeanTrainer, SinglePrecision, no_driver_search, pass_by_empty_hooks
 
 PRECISION = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
 
@@ -198,7 +199,12 @@ class Life:
 
     def _callbacks(self, point: SafePoint) -> list[L.Callback]:
         average = [self.average] if self.average else []
-        return [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+        callbacks: list[L.Callback] = [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+        for callback in callbacks:
+            pass_by_empty_hooks(callback)
+        if isinstance(self.job.module, KilnModule):
+            pass_by_empty_hooks(self.job.module)
+        return callbacks
 
     def _finish(self, trainer: L.Trainer, point: SafePoint) -> None:
         """Save the end as a checkpoint, so that model, optimizer and schedulers can be had from it."""
@@ -231,11 +237,14 @@ def build_trainer(
     half = train.precision == "16" and train.device == "cpu"
     if half:  # Lightning takes bf16 instead without a word
         plugins.append(MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")))
-    return L.Trainer(
+    single = PRECISION[train.precision] == "32-true"
+    if single:
+        plugins.append(SinglePrecision())
+    return LeanTrainer(
         accelerator={"cuda": "gpu"}.get(train.device, train.device),
         devices=train.devices,
         strategy=strategy,
-        precision=None if half else PRECISION[train.precision],  # type: ignore[arg-type]
+        precision=None if half or single else PRECISION[train.precision],
         max_epochs=train.epochs or -1,
         max_steps=train.steps or -1,
         min_epochs=train.early_stopping.min_epochs if train.early_stopping else None,
@@ -374,7 +383,8 @@ def process_settings(recipe: Recipe) -> Iterator[None]:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.deterministic = True
     try:
-        yield
+        with no_driver_search():
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
