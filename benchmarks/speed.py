@@ -17,6 +17,10 @@ from figures import Figure, Row, command_line
 
 HOMES = {
     "mlp": "speed_steps",
+    "images": "speed_images",
+    "tables": "speed_tables",
+    "texts": "speed_texts",
+    "growth_memory": "speed_growth",
 }
 """Row to the module that has a function of its name."""
 
