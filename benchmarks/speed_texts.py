@@ -36,10 +36,11 @@ def texts(folder: Path, env: Path) -> list[Figure]:
         {"ours": lambda: run([sys.executable, here, "ours", place], threads=1), "datasets": theirs}, rounds=3
     )
     figures = []
+    what_for = f"{DOCUMENTS:,} documents"
     for what, words, floor in (("first", "first epoch, tokenising included", 2.0), ("later", "a later epoch", 0.0)):
         ours, other = (median(runs, what) for runs in found.values())
         beside = f"datasets.map, LengthGroupedSampler, DataCollatorWithPadding {other:,.0f}"
-        figures.append(Figure("texts", f"{DOCUMENTS:,} documents, {words}", f"{ours:,.0f} batches a second, {ours / other:.1f}x",
+        figures.append(Figure("texts", f"{what_for}, {words}", f"{ours:,.0f} batches a second, {ours / other:.1f}x",
                               f">= {floor:g}x" if floor else "", beside, ours >= floor * other))  # fmt: skip
     return figures
 
