@@ -20,7 +20,7 @@ HOMES = {
     "images": "speed_images",
     "tables": "speed_tables",
     "texts": "speed_texts",
-    "growth_memory": "speed_growth",
+    "growth_memory": "speed_rows",
 }
 """Row to the module that has a function of its name."""
 

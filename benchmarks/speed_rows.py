@@ -1,6 +1,6 @@
 """What more rows cost on the way from the data to the first batches: seconds and memory for 1, 10, 100 times as many.
 
-    python benchmarks/speed_growth.py KIND PLACE
+    python benchmarks/speed_rows.py KIND PLACE
 
 Run as a program it prepares one source and takes batches from it.
 """
