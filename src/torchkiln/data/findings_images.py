@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -169,14 +170,17 @@ def _near(thumbnails: npt.NDArray[np.uint8], here: Ints, there: Ints) -> dict[in
     References:
         The hash compares neighbouring pixels of a tiny grey picture, as N. Krawetz's dHash does.
     """
+    if not len(here) or not len(there):
+        return {}
     grey = thumbnails.astype(np.float32)
     cells = grey.reshape(-1, 8, 2, 9, 2).mean(axis=(2, 4))
     bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(-1, 64)
     hashes = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
     vectors = grey.reshape(len(grey), -1)
     vectors -= vectors.mean(axis=1, keepdims=True)
-    deviation = vectors.std(axis=1)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    deviation = lengths / math.sqrt(vectors.shape[1])
+    vectors /= np.maximum(lengths, 1e-6)[:, None]
     here, there = here[deviation[here] >= _FLAT], there[deviation[there] >= _FLAT]
     if not len(here) or not len(there):
         return {}
