@@ -294,8 +294,11 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
 
 @contextmanager
 def _training_extra() -> Iterator[None]:
-    """A missing torch or Lightning is answered with the extra that brings it."""
+    """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
     try:
+        from torchkiln.training.on_demand import torchmetrics_in_pieces
+
+        torchmetrics_in_pieces()  # before Lightning is imported
         yield
     except ModuleNotFoundError as error:
         brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",

@@ -101,6 +101,14 @@ def test_near_copies_across_splits(name: str) -> None:
     assert findings[0].level != "stop"
 
 
+def test_near_copies_are_the_same_where_many_hashes_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = frame(train=TRAIN, test=[CHANGES["brighter"](scene(i)) for i in range(0, 20, 3)])
+    one_by_one = check(rows)[1]
+    monkeypatch.setattr("torchkiln.data.findings_images._CROWDED", -1.0)
+    assert one_by_one
+    assert check(rows)[1] == one_by_one
+
+
 def test_different_pictures_are_no_copies() -> None:
     assert check(frame(train=TRAIN, test=[saved(scene(i)) for i in range(200, 260)]))[1] == []
 
