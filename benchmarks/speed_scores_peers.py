@@ -5,8 +5,7 @@
 DATA is the folder that torchkiln is given too: train, val and test, of pictures in class folders, or tables. After each
 validation a line `accuracy 0.8123` is printed, and whoever reads it stops the process when it is enough. Each system is
 used as its own documentation shows it for that kind of data, from random weights, with its defaults; where those are
-for published weights or too small for any of these (the Trainer's rate of 5e-5 and batches of 8), they are the usual ones
-for training from nothing.
+meant for published weights (the Trainer's rate of 5e-5 and batches of 8), they are the usual ones for a fresh net.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ WORDS = ["workclass", "education", "marital-status", "occupation", "relationship
 
 
 def say(accuracy: float) -> None:
-    print(f"accuracy {accuracy:.6f}", flush=True)
+    print(f"\naccuracy {accuracy:.6f}", flush=True)  # a bar may stand on the line
 
 
 # What any such script holds: the data as tensors, and a net
@@ -29,10 +28,9 @@ def say(accuracy: float) -> None:
 
 def pictures(data: Path, split: str, train: bool) -> Any:
     """A picture folder with the augmentation of every CIFAR-10 tutorial."""
+    import torch
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
-
-    import torch
 
     augment = [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()] if train else []
     last = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True),

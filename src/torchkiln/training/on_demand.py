@@ -29,8 +29,9 @@ class InPieces(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         self.__class__ = ModuleType  # type: ignore[assignment]
-        assert self.__spec__ and self.__spec__.loader
-        self.__spec__.loader.exec_module(self)
+        loader = self.__spec__.loader if self.__spec__ else None
+        assert loader is not None
+        loader.exec_module(self)
         return getattr(self, name)
 
 

@@ -1,4 +1,4 @@
-"""torchmetrics in pieces: Lightning gets what it needs, whoever asks for more gets all, and nobody sees a difference."""
+"""torchmetrics in pieces: Lightning gets what it needs, and whoever asks for more gets it."""
 
 from __future__ import annotations
 
