@@ -252,9 +252,8 @@ def read_dates(values: pl.Series, formats: Sequence[str]) -> tuple[pl.Series, np
     if values.dtype != pl.String:
         return dates, values.is_not_null().to_numpy()
     text = values.str.strip_chars().str.strip_suffix("Z")
-    dated = bool(text.str.contains(r"\d").any())  # every format has a number in it, and most columns of words have none
     for pattern in formats:
-        if dated and dates.null_count():
+        if dates.null_count():
             dates = pl.select(pl.coalesce(dates, _parse(text, pattern))).to_series()
     absent = text.is_null() | text.str.to_lowercase().is_in(list(MISSING_WORDS))
     return dates, (dates.is_null() & ~absent).to_numpy()

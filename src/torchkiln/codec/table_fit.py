@@ -12,7 +12,6 @@ import numpy.typing as npt
 import polars as pl
 
 from torchkiln.codec.base import Array
-from torchkiln.codec.bins import tree_splits
 from torchkiln.codec.table import (
     DATE_PARTS,
     ISO_FORMATS,
@@ -30,7 +29,7 @@ from torchkiln.codec.table import (
     read_names,
     read_numbers,
 )
-from torchkiln.errors import DataError
+from torchkiln.errors import DataError, MissingExtra
 from torchkiln.registry import did_you_mean
 
 ColumnKind = Literal["numeric", "categorical", "date", "drop"]
@@ -230,10 +229,16 @@ def _bins(x: npt.NDArray[np.float32], target: Array, classes: bool) -> list[floa
     References:
         Gorishniy et al., "On embeddings for numerical features in tabular deep learning", 2022: 3.2.2.
     """
+    try:
+        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+    except ImportError as error:
+        raise MissingExtra("scikit-learn", "train") from error
     step = -(-len(x) // TREE_ROWS)
-    sample, goal = x[::step], target[::step]
-    splits = tree_splits(sample, goal, classes=classes, leaves=MOST_BINS, least=_least_rows(len(sample)))
-    inner = np.array(splits, np.float32)
+    sample, goal = x[::step, None], target[::step]
+    tree_class = DecisionTreeClassifier if classes else DecisionTreeRegressor
+    tree = tree_class(max_leaf_nodes=MOST_BINS, min_samples_leaf=_least_rows(len(sample)), random_state=0)
+    fitted = tree.fit(sample, goal).tree_
+    inner = fitted.threshold[fitted.children_left >= 0].astype(np.float32)
     low, high = float(x.min()), float(x.max())
     if low == high:
         return [low, low + 1.0]
@@ -310,10 +315,7 @@ def _date_formats(values: pl.Series) -> list[str] | None:
         return ISO_FORMATS
     if values.dtype != pl.String:
         return None
-    few = values.drop_nulls().head(20)
     for formats in (ISO_FORMATS, *([f] for f in OTHER_DATE_FORMATS)):
-        if read_dates(few, formats)[1].any():
-            continue  # a look at a few spares the whole column
         dates, bad = read_dates(values, formats)
         if not bad.any() and dates.null_count() < len(dates):
             return formats
