@@ -29,7 +29,8 @@ from torchkiln.codec.table import (
     read_names,
     read_numbers,
 )
-from torchkiln.errors import DataError, MissingExtra
+from torchkiln.codec.tree_bins import thresholds
+from torchkiln.errors import DataError
 from torchkiln.registry import did_you_mean
 
 ColumnKind = Literal["numeric", "categorical", "date", "drop"]
@@ -229,16 +230,9 @@ def _bins(x: npt.NDArray[np.float32], target: Array, classes: bool) -> list[floa
     References:
         Gorishniy et al., "On embeddings for numerical features in tabular deep learning", 2022: 3.2.2.
     """
-    try:
-        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "train") from error
     step = -(-len(x) // TREE_ROWS)
-    sample, goal = x[::step, None], target[::step]
-    tree_class = DecisionTreeClassifier if classes else DecisionTreeRegressor
-    tree = tree_class(max_leaf_nodes=MOST_BINS, min_samples_leaf=_least_rows(len(sample)), random_state=0)
-    fitted = tree.fit(sample, goal).tree_
-    inner = fitted.threshold[fitted.children_left >= 0].astype(np.float32)
+    sample, goal = x[::step], target[::step]
+    inner = np.array(thresholds(sample, goal, classes=classes, most=MOST_BINS, least=_least_rows(len(sample))), np.float32)
     low, high = float(x.min()), float(x.max())
     if low == high:
         return [low, low + 1.0]
