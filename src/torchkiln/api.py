@@ -296,9 +296,9 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
 def _training_extra() -> Iterator[None]:
     """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
     try:
-        from torchkiln.training.on_demand import torchmetrics_in_pieces
+        from torchkiln.training.on_demand import load_lightning
 
-        torchmetrics_in_pieces()  # before Lightning is imported
+        load_lightning()
         yield
     except ModuleNotFoundError as error:
         brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",
