@@ -42,10 +42,7 @@ def tables(folder: Path, env: Path) -> list[Figure]:
     memory = {name: median(runs, "memory") for name, runs in found.items()}
     others = ("pandas", "fastai")
     words = {"pandas": "pandas, scikit-learn, DataLoader", "fastai": "fastai TabularPandas"}
-    sooner, faster = (
-        min(first[o] for o in others) / first["torchkiln"],
-        rate["torchkiln"] / max(rate[o] for o in others),
-    )
+    sooner, faster = min(first[o] for o in others) / first["torchkiln"], rate["torchkiln"] / max(rate[o] for o in others)
     what = f"{ROWS:,} rows x 30 columns, {file.stat().st_size / 2**20:.0f} MiB of CSV"
     return [
         Figure("tables", f"{what}, to the first step", f"{first['torchkiln']:.1f} s, {sooner:.1f}x as soon", ">= 3x",
@@ -167,9 +164,7 @@ def net_for(sizes: list[int], numbers: int) -> Any:
             super().__init__()
             self.vectors = nn.ModuleList(nn.Embedding(n, 8) for n in sizes)
             width = numbers + 8 * len(sizes)
-            self.layers = nn.Sequential(
-                nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2)
-            )
+            self.layers = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
 
         def forward(self, x: Tensor, codes: Tensor) -> Tensor:
             found: Tensor = self.layers(torch.cat([x, *(e(c) for e, c in zip(self.vectors, codes.T, strict=True))], 1))

@@ -232,9 +232,7 @@ def _bins(x: npt.NDArray[np.float32], target: Array, classes: bool) -> list[floa
     """
     step = -(-len(x) // TREE_ROWS)
     sample, goal = x[::step], target[::step]
-    inner = np.array(
-        thresholds(sample, goal, classes=classes, most=MOST_BINS, least=_least_rows(len(sample))), np.float32
-    )
+    inner = np.array(thresholds(sample, goal, classes=classes, most=MOST_BINS, least=_least_rows(len(sample))), np.float32)
     low, high = float(x.min()), float(x.max())
     if low == high:
         return [low, low + 1.0]
