@@ -17,6 +17,9 @@ from figures import Figure, Row, command_line
 
 HOMES = {
     "mlp": "speed_steps",
+    **dict.fromkeys(("cifar10", "adult", "sst2"), "speed_scores"),
+    "start": "speed_start",
+    "growth_time": "speed_growth",
 }
 """Row to the module that has a function of its name."""
 

@@ -30,6 +30,7 @@ from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import state_files
 from torchkiln.training.averaging import average_of
+from torchkiln.training.early_looks import EarlyLooks
 from torchkiln.training.finite import FiniteWatch
 from torchkiln.training.module import KilnModule
 from torchkiln.training.processes import ElasticStrategy
@@ -179,7 +180,8 @@ class Life:
 
     def _callbacks(self, point: SafePoint) -> list[L.Callback]:
         average = [self.average] if self.average else []
-        return [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+        looks = [EarlyLooks()] if self.recipe.train.early_looks and self.job.val is not None else []
+        return [point, self.watch, *average, *looks, *_stopping(self.job, self.recipe), self.recorder]
 
     def _finish(self, trainer: L.Trainer, point: SafePoint) -> None:
         """Save the end as a checkpoint, so that model, optimizer and schedulers can be had from it."""
