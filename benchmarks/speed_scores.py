@@ -24,8 +24,6 @@ from figures import HERE, Figure, environment, in_turns, peers_python
 
 PACKAGES = ("accelerate==1.15.0", "fastai==2.8.12", "pandas==3.1.1", "transformers>=5.0")
 PEERS = {"lightning": "Lightning", "hugging_face": "HF Trainer", "fastai": "fastai"}
-LIMIT = 600
-"""Seconds after which a system is stopped."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,15 @@ class Race:
 
     Args:
         score: Validation accuracy to be reached.
-        rounds: How often each system runs.
+        rounds: How often each system runs; one that fails to reach the score, once.
+        limit: Seconds after which a system is stopped.
         epochs: Of the peers, whose rates follow a schedule over them.
         lay_out: Writes train, val and test into a folder, as all are given them.
     """
 
     score: float
     rounds: int
+    limit: int
     epochs: int
     lay_out: Callable[[Path, Path], None]
 
@@ -65,10 +65,10 @@ def race(row: str, folder: Path, env: Path) -> list[Figure]:
     data.mkdir(parents=True)
     wanted.lay_out(Path(os.environ["TORCHKILN_DATA"]) / row, data)
     python = peers_python(env, "scores", PACKAGES)
-    programs: dict[str, Callable[[], dict[str, Any]]] = {"ours": lambda: ours(row, data, wanted.score)}
+    programs = {"ours": lambda: ours(data, wanted)}
     for name in PEERS:
         command = [python, HERE / "speed_scores_peers.py", name, row, data, wanted.epochs]
-        programs[name] = lambda command=command: peer(command, data.parent, wanted.score)  # type: ignore[misc]
+        programs[name] = unless_hopeless(lambda command=command: peer(command, data.parent, wanted))  # type: ignore[misc]
     found = in_turns(programs, wanted.rounds)
     what = f"seconds to a validation accuracy of {wanted.score}"
     mine = found.pop("ours")
@@ -76,6 +76,18 @@ def race(row: str, folder: Path, env: Path) -> list[Figure]:
         Figure(row, what, words(mine), "sooner", f"{PEERS[name]} {words(theirs)}", wall(mine) < wall(theirs))
         for name, theirs in found.items()
     ]
+
+
+def unless_hopeless(program: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """The program, or what it gave before where it did not reach the score: that takes long."""
+    before: list[dict[str, Any]] = []
+
+    def once_more() -> dict[str, Any]:
+        if not before or before[-1]["reached"]:
+            before.append(program())
+        return before[-1]
+
+    return once_more
 
 
 def wall(runs: Sequence[dict[str, Any]]) -> float:
@@ -92,7 +104,7 @@ def words(runs: Sequence[dict[str, Any]]) -> str:
     return f"{wall(runs):.1f} s (CPU {cpu:.1f})"
 
 
-def ours(row: str, data: Path, score: float) -> dict[str, Any]:
+def ours(data: Path, wanted: Race) -> dict[str, Any]:
     """`torchkiln fit DATA` with no setting changed, nothing decoded before and nothing pretrained."""
     work = data.parent / "ours"
     shutil.rmtree(work, ignore_errors=True)
@@ -105,10 +117,10 @@ def ours(row: str, data: Path, score: float) -> dict[str, Any]:
         rows = list(csv.DictReader(table.open())) if table.exists() else []
         return [float(r["val_accuracy"]) for r in rows if r.get("val_accuracy")]
 
-    return watched(command, work / "words", accuracies, score, TORCHKILN_CACHE=work / "cache")
+    return watched(command, work / "words", accuracies, wanted, TORCHKILN_CACHE=work / "cache")
 
 
-def peer(command: Sequence[Any], folder: Path, score: float) -> dict[str, Any]:
+def peer(command: Sequence[Any], folder: Path, wanted: Race) -> dict[str, Any]:
     """A script that prints `accuracy 0.8` after each validation."""
     said = folder / "said"
 
@@ -116,19 +128,19 @@ def peer(command: Sequence[Any], folder: Path, score: float) -> dict[str, Any]:
         lines = said.read_text(errors="replace").replace("\r", "\n").splitlines(keepends=True)
         return [float(line.split()[1]) for line in lines if line.startswith("accuracy ") and line.endswith("\n")]
 
-    return watched(command, said, accuracies, score)
+    return watched(command, said, accuracies, wanted)
 
 
 def watched(
-    command: Sequence[Any], said: Path, accuracies: Callable[[], list[float]], score: float, **env: Any
+    command: Sequence[Any], said: Path, accuracies: Callable[[], list[float]], wanted: Race, **env: Any
 ) -> dict[str, Any]:
-    """Run a program until one of its accuracies is enough, it ends, or LIMIT seconds are over.
+    """Run a program until one of its accuracies is enough, it ends, or its time is over.
 
     Args:
         command: Its words.
         said: The file its output goes to.
         accuracies: Those of its validations so far.
-        score: What is enough.
+        wanted: What is enough, and how long it may take.
         env: As for `environment`.
 
     Returns:
@@ -146,7 +158,7 @@ def watched(
         while not status:
             time.sleep(0.02)
             found = accuracies()
-            if max(found, default=0.0) >= score or time.perf_counter() - begun > LIMIT:
+            if max(found, default=0.0) >= wanted.score or time.perf_counter() - begun > wanted.limit:
                 os.kill(process.pid, signal.SIGKILL)  # Popen.kill would ask for the exit code first, and take it
             pid, code, usage = os.wait4(process.pid, os.WNOHANG)
             status = pid
@@ -156,7 +168,7 @@ def watched(
     if process.returncode not in (0, -9):
         raise SystemExit(f"{command} ended with {process.returncode}:\n{said.read_text()[-3000:]}")
     best = max(found, default=0.0)
-    return {"reached": best >= score, "best": best, "validations": len(found), "wall": seconds,
+    return {"reached": best >= wanted.score, "best": best, "validations": len(found), "wall": seconds,
             "cpu": usage.ru_utime + usage.ru_stime}  # fmt: skip
 
 
@@ -193,7 +205,7 @@ def texts(source: Path, folder: Path) -> None:
 
 
 RACES = {
-    "cifar10": Race(0.70, 1, 20, pictures),
-    "adult": Race(0.85, 3, 5, rows),
-    "sst2": Race(0.78, 3, 10, texts),
+    "cifar10": Race(0.70, 1, 600, 20, pictures),
+    "adult": Race(0.85, 3, 60, 5, rows),
+    "sst2": Race(0.78, 3, 120, 10, texts),
 }

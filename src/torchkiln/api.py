@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -296,9 +297,7 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
 def _training_extra() -> Iterator[None]:
     """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
     try:
-        from torchkiln.training.on_demand import load_lightning
-
-        load_lightning()
+        _load_training()
         yield
     except ModuleNotFoundError as error:
         brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",
@@ -308,6 +307,24 @@ def _training_extra() -> Iterator[None]:
         if name not in brings:
             raise
         raise MissingExtra(name, brings[name]) from error
+
+
+def _load_training() -> None:
+    """Import torch, Lightning and what stands on them, with Python's collector at rest.
+
+    Imports make objects by the hundred thousand and next to no garbage, which a collector that looks them all through
+    again and again finds out at a third of the time.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        from torchkiln.training.on_demand import torchmetrics_in_pieces
+
+        torchmetrics_in_pieces()  # before Lightning is imported
+        from torchkiln.stages import from_parts, from_recipe, use  # noqa: F401
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager

@@ -1,13 +1,11 @@
-"""Lightning imported in half of its time: without a search for garbage, and with torchmetrics in pieces.
+"""torchmetrics in pieces: of all that it loads at once, Lightning needs two classes.
 
-Importing makes objects by the hundred thousand and no garbage, so that Python's collector, which looks them all through
-again and again, costs a quarter of the time for nothing. And of torchmetrics, whose `__init__` imports every metric it
-has and with them transformers, torchvision and scipy where they are installed, Lightning needs two classes.
+The package's own `__init__` imports every metric it has, and with them transformers, torchvision and scipy where they
+are installed: two of the five seconds that importing Lightning takes.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
 import importlib.util
 import logging
@@ -37,23 +35,7 @@ class InPieces(ModuleType):
         return getattr(self, name)
 
 
-def load_lightning() -> None:
-    """Import Lightning, and torch with it, if it is not there yet.
-
-    Raises:
-        ModuleNotFoundError: It is not installed.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        _torchmetrics_in_pieces()
-        importlib.import_module("lightning.pytorch")
-    finally:
-        if collects:
-            gc.enable()
-
-
-def _torchmetrics_in_pieces() -> None:
+def torchmetrics_in_pieces() -> None:
     """Let torchmetrics be loaded piece by piece, if it is not loaded yet.
 
     Whoever imports it afterwards notices nothing: the rest comes when it is first asked for. A version that does
