@@ -9,7 +9,9 @@ the same PNG files of scikit-learn's digits, written by examples/digits.py, and 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,9 @@ def start(folder: Path, env: Path) -> list[Any]:
     programs = {
         "import torchkiln": lambda: run([sys.executable, "-c", "import torchkiln"]),
         "torchkiln --help": lambda: run([sys.executable, "-m", "torchkiln", "--help"]),
-        "ours": lambda: run([sys.executable, __file__, "ours", data], threads=both, TORCHKILN_CACHE=folder / "cache",
-                            GOMP_SPINCOUNT=1000),  # as the command line sets it
+        # nothing decoded or measured before; and the variable that the command line sets
+        "ours": lambda: run([sys.executable, __file__, "ours", data], threads=both, GOMP_SPINCOUNT=1000,
+                            TORCHKILN_CACHE=tempfile.mkdtemp(dir=folder)),
         **{name: lambda name=name: run([python, __file__, name, data], threads=both) for name in PEERS},  # type: ignore[misc]
     }  # fmt: skip
     found = in_turns(programs, ROUNDS)
@@ -54,8 +57,6 @@ def start(folder: Path, env: Path) -> list[Any]:
 
 def ours(data: Path) -> None:
     """The command line, data checks, plan and all, ended where the first batch goes into the net."""
-    import shutil
-    import tempfile
 
     # put in the way of the step before anything is imported, so that no import is moved by the measurement
     class Ending:
