@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -314,9 +313,9 @@ def _load_training() -> None:
     """Import torch, Lightning and what stands on them, with Python's collector at rest.
 
     Imports make objects by the hundred thousand and next to no garbage, which a collector that looks them all through
-    again and again finds out at a third of the time. They stay as long as the process, so it need not look later.
+    again and again finds out at a third of the time.
     """
-    collects, first = gc.isenabled(), "torch" not in sys.modules
+    collects = gc.isenabled()
     gc.disable()
     try:
         from torchkiln.training.on_demand import torchmetrics_in_pieces
@@ -324,8 +323,6 @@ def _load_training() -> None:
         torchmetrics_in_pieces()  # before Lightning is imported
         from torchkiln.stages import from_parts, from_recipe, use  # noqa: F401
     finally:
-        if first:
-            gc.freeze()
         if collects:
             gc.enable()
 

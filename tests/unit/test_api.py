@@ -1,5 +1,6 @@
 """What Python users call."""
 
+import gc
 from pathlib import Path
 
 import polars as pl
@@ -96,3 +97,14 @@ def test_compare_needs_two() -> None:
 def test_data_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         torchkiln.init(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_imports_leave_the_collector_as_it_was(on: bool) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if on else gc.disable)()
+        api._load_training()
+        assert gc.isenabled() is on
+    finally:
+        (gc.enable if was else gc.disable)()
