@@ -32,7 +32,7 @@ class Race:
 
     Args:
         score: Validation accuracy to be reached.
-        rounds: How often each system runs; one that fails to reach the score, once.
+        rounds: How often each system runs; one that is stopped without the score, once.
         limit: Seconds after which a system is stopped.
         epochs: Of the peers, whose rates follow a schedule over them.
         lay_out: Writes train, val and test into a folder, as all are given them.
@@ -68,7 +68,7 @@ def race(row: str, folder: Path, env: Path) -> list[Figure]:
     programs = {"ours": lambda: ours(data, wanted)}
     for name in PEERS:
         command = [python, HERE / "speed_scores_peers.py", name, row, data, wanted.epochs]
-        programs[name] = unless_hopeless(lambda command=command: peer(command, data.parent, wanted))  # type: ignore[misc]
+        programs[name] = unless_hopeless(lambda command=command: peer(command, data.parent, wanted), wanted)  # type: ignore[misc]
     found = in_turns(programs, wanted.rounds)
     what = f"seconds to a validation accuracy of {wanted.score}"
     mine = found.pop("ours")
@@ -78,12 +78,12 @@ def race(row: str, folder: Path, env: Path) -> list[Figure]:
     ]
 
 
-def unless_hopeless(program: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """The program, or what it gave before where it did not reach the score: that takes long."""
+def unless_hopeless(program: Callable[[], dict[str, Any]], wanted: Race) -> Callable[[], dict[str, Any]]:
+    """The program, or what it gave before where it was stopped without the score: that takes long."""
     before: list[dict[str, Any]] = []
 
     def once_more() -> dict[str, Any]:
-        if not before or before[-1]["reached"]:
+        if not before or before[-1]["reached"] or before[-1]["wall"] < wanted.limit:
             before.append(program())
         return before[-1]
 
@@ -96,10 +96,10 @@ def wall(runs: Sequence[dict[str, Any]]) -> float:
 
 
 def words(runs: Sequence[dict[str, Any]]) -> str:
-    """`8.1 s (CPU 9.9)`; where the score was not reached, the best one."""
+    """`8.1 s (CPU 9.9)`; where most runs did not reach the score, their best ones."""
     if wall(runs) == float("inf"):
-        best, seconds = max(r["best"] for r in runs), max(r["wall"] for r in runs)
-        return f"not within {seconds:.0f} s (best {best:.3f})"
+        scores, seconds = sorted(r["best"] for r in runs), max(r["wall"] for r in runs)
+        return f"not within {seconds:.0f} s in most runs (best accuracies {', '.join(f'{s:.3f}' for s in scores)})"
     cpu = statistics.median(r["cpu"] for r in runs if r["reached"])
     return f"{wall(runs):.1f} s (CPU {cpu:.1f})"
 
