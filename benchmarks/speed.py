@@ -21,11 +21,13 @@ HOMES = {
         ("mlp", "mlp_parts", "resnet", "transformer", "resnet_planned", "transformer_planned"), "speed_steps"
     ),
     **dict.fromkeys(("gpu_cifar", "gpu_resnet50", "gpu_gpt"), "speed_gpu"),
-    "mlp": "speed_steps",
     "images": "speed_images",
     "tables": "speed_tables",
     "texts": "speed_texts",
     "growth_memory": "speed_rows",
+    **dict.fromkeys(("cifar10", "adult", "sst2"), "speed_scores"),
+    "start": "speed_start",
+    "growth_time": "speed_growth",
 }
 """Row to the module that has a function of its name."""
 

@@ -117,7 +117,7 @@ def fit(
         RunFailed: Training could not go on; the run directory stays, and says how to resume.
     """
     progress = progress or Progress()
-    if resume is not None and (recipe is not None or not _devices_alone(overrides) or out is not None):
+    if resume is not None and (recipe is not None or not given.devices_alone(overrides) or out is not None):
         raise RecipeError("resume goes on with a run as it is; begin a new one to change its recipe, settings or place")
     if accept_data_change and resume is None:
         raise RecipeError("--accept-data-change is about a run that goes on: torchkiln fit --resume RUN "
@@ -348,11 +348,6 @@ def _trace_file(file: Path) -> Path:
     return file
 
 
-def _devices_alone(overrides: Mapping[str, Any] | Sequence[str]) -> bool:
-    """Whether nothing but the number of processes is to change."""
-    return all(str(o).partition("=")[0] == "train.devices" for o in overrides)
-
-
 def _writer_suffix(file: Path) -> str:
     """The file's suffix, if predictions can be written so."""
     suffix = file.suffix.lower()
@@ -373,9 +368,12 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
 
 @contextmanager
 def _training_extra() -> Iterator[None]:
-    """A missing torch or Lightning is answered with the extra that brings it."""
+    """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
     environment.spare_waiting()
     try:
+        from torchkiln.stages.on_demand import load_training
+
+        load_training()
         yield
     except ModuleNotFoundError as error:
         brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",

@@ -49,6 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "steps": {"train": {"steps": 7}},
     "validation every second epoch": {"train": {"validate_every": 2}},
     "validation twice an epoch": {"train": {"validate_every": 0.5}},
+    "validation within the first epoch": {"train": {"early_looks": True, "batch_size": 1, "epochs": 2}},
     "validation by batches": {"train": {"validate_batches": 4}},
     "short epochs": {"train": {"limit_batches": 4}},
     "stochastic weight averaging": {"train": {"swa": 0.5}},

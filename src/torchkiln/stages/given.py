@@ -73,3 +73,8 @@ def _target_in(overrides: Mapping[str, Any] | Sequence[str]) -> str | None:
 def _not_there(path: Path, wanted: str) -> str:
     near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
     return f"{path} does not exist; " + (f"did you mean {path.with_name(near)}?" if near else f"give {wanted}")
+
+
+def devices_alone(overrides: Mapping[str, Any] | Sequence[str]) -> bool:
+    """Whether nothing but the number of processes is to change."""
+    return all(str(o).partition("=")[0] == "train.devices" for o in overrides)

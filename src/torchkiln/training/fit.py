@@ -31,6 +31,7 @@ from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import state_files
 from torchkiln.training.averaging import average_of
+from torchkiln.training.early_looks import EarlyLooks
 from torchkiln.training.finite import FiniteWatch
 from torchkiln.training.module import KilnModule
 from torchkiln.training.processes import ElasticStrategy
@@ -199,7 +200,10 @@ class Life:
 
     def _callbacks(self, point: SafePoint) -> list[L.Callback]:
         average = [self.average] if self.average else []
-        callbacks: list[L.Callback] = [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+        looks = [EarlyLooks()] if self.recipe.train.early_looks and self.job.val is not None else []
+        callbacks: list[L.Callback] = [
+            point, self.watch, *average, *looks, *_stopping(self.job, self.recipe), self.recorder,
+        ]  # fmt: skip
         for callback in callbacks:
             pass_by_empty_hooks(callback)
         if isinstance(self.job.module, KilnModule):
@@ -261,7 +265,7 @@ def build_trainer(
         plugins=plugins,
         profiler=profiler,
         logger=False,
-        enable_checkpointing=True,
+        enable_checkpointing=io is not None,  # else Lightning would write some of its own, to the current folder
         enable_progress_bar=False,
         enable_model_summary=False,
     )
