@@ -13,6 +13,7 @@ __all__ = [
     "init",
     "plan",
     "predict",
+    "profile",
     "schema",
     "test",
     "verify",

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
+from torchkiln.errors import InputError, MissingExtra, RecipeError, RunError, RunFailed
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
-from torchkiln.registry import nearest
 from torchkiln.runs import environment
 from torchkiln.runs.directory import CHILD, FULL_DISK, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
+from torchkiln.stages import given
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,12 +70,12 @@ def init(data: str | Path, out: str | Path | None = None, *, target: str | None 
         The recipe's text.
     """
     if out is None:
-        return _proposal(data, str(data), target)
+        return given.proposal(data, str(data), target)
     file = Path(out)
     if file.exists() and not overwrite:
         raise RunError(f"{file} exists; choose another with --out or replace it with --overwrite")
     # a recipe's paths start at its own folder
-    text = _proposal(data, os.path.relpath(data, file.resolve().parent), target)
+    text = given.proposal(data, os.path.relpath(data, file.resolve().parent), target)
     file.write_text(text)
     return text
 
@@ -117,19 +117,19 @@ def fit(
         RunFailed: Training could not go on; the run directory stays, and says how to resume.
     """
     progress = progress or Progress()
-    if resume is not None and (recipe is not None or not _devices_alone(overrides) or out is not None):
+    if resume is not None and (recipe is not None or not given.devices_alone(overrides) or out is not None):
         raise RecipeError("resume goes on with a run as it is; begin a new one to change its recipe, settings or place")
     if accept_data_change and resume is None:
         raise RecipeError("--accept-data-change is about a run that goes on: torchkiln fit --resume RUN "
                           "--accept-data-change")  # fmt: skip
     if resume is None or model is not None:
-        _check_given(recipe, model, data)
+        given.check(recipe, model, data)
     # All that can be told without torch comes first: a slip of the pen is answered at once.
     directory = RunDirectory.open(resume) if resume is not None else None
     if directory is not None:
         loaded = recipes.load(directory.path / RECIPE, overrides, check_paths=False)
     else:
-        loaded = _loaded(recipe, overrides, model, target)
+        loaded = given.recipe_of(recipe, overrides, model, target)
     stem = recipe if isinstance(recipe, str | Path) else type(model).__name__ if model is not None else loaded.task
     place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
     if directory is None and CHILD not in os.environ:
@@ -183,8 +183,8 @@ def plan(
         raise RunError(f"{file} exists; choose another with --out or replace it with --overwrite")
     if file is not None and not file.absolute().parent.is_dir():
         raise RunError(f"{file.parent} is no folder to write {file.name} to; make it, or choose another with --out")
-    _check_given(recipe, model, data)
-    loaded = _loaded(recipe, overrides, model, target)
+    given.check(recipe, model, data)
+    loaded = given.recipe_of(recipe, overrides, model, target)
     with _training_extra():
         from torchkiln.stages import planning
 
@@ -192,6 +192,57 @@ def plan(
     if file is not None:
         file.write_text(json.dumps(found, indent=1, ensure_ascii=False, default=str))
     return found
+
+
+def profile(
+    recipe: str | Path | Mapping[str, Any] | Recipe | Run | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    model: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    data: Any = None,
+    out: str | Path | None = None,
+    target: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a short stretch as `fit` would, write no run, and say what bounds a step.
+
+    Args:
+        recipe: As for `fit`; or a run or its directory, whose plan is then taken.
+        overrides, model, loss, optimizer, data, target: As for `fit`.
+        out: A file for a trace that Perfetto shows, .json or .json.gz.
+        progress: Who shows what happens.
+
+    Returns:
+        `bound` (input, compute, memory bandwidth, launch overhead or logging), `shares` of a step's time of each,
+        `next`: the one change to try, and the figures behind them.
+
+    Raises:
+        InputError: What was given is wrong.
+    """
+    trace = None if out is None else _trace_file(Path(out))
+    progress = progress or Progress()
+    run = _run_meant(recipe)
+    if run is not None and overrides:
+        raise RecipeError(f"a run is profiled as it was; for other settings: torchkiln profile {run.path / RECIPE} "
+                          "KEY=VALUE")  # fmt: skip
+    given.check(recipe, model, data)
+    loaded = recipes.load(run.path / RECIPE) if run is not None else given.recipe_of(recipe, overrides, model, target)
+    with _training_extra():
+        from torchkiln.stages import from_parts, from_recipe
+        from torchkiln.stages import profile as stage
+
+        alone = stage.alone(loaded)
+        parts = _parts(loaded, model, loss, optimizer, data)
+        if parts is not None:
+            job = from_parts.job_of(parts, alone, run, progress)
+        elif loaded.task == "custom":
+            raise RunError(f"{run.path if run else 'this recipe'} has objects from Python for data; profile them by "
+                           "torchkiln.profile(model=..., data=...)")  # fmt: skip
+        else:
+            job = from_recipe.job_of(alone, run, progress)
+        return stage.profile(*job, trace, progress)
 
 
 def test(  # a verb of ours and no test of pytest's
@@ -272,21 +323,6 @@ def _open(run: str | Path | Run) -> RunDirectory:
     return run.directory if isinstance(run, Run) else RunDirectory.open(run)
 
 
-def _check_given(recipe: Any, model: Any, data: Any) -> None:
-    if model is not None and data is None:
-        raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
-    if recipe is None and model is None:
-        raise RecipeError("give a recipe, data, or model and data")
-
-
-def _loaded(recipe: Any, overrides: Any, model: Any, target: str | None) -> Recipe:
-    """The recipe of a new run; with a model of the person's it is a custom one."""
-    if model is None:
-        return _load(recipe, overrides, target)
-    written = recipe if isinstance(recipe, Mapping) else {}
-    return recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
-
-
 def _parts(loaded: Recipe, model: Any, loss: Any, optimizer: Any, data: Any) -> from_parts.Parts | None:
     """What the person gave as objects, or names by class path."""
     from torchkiln.stages import from_parts
@@ -296,43 +332,20 @@ def _parts(loaded: Recipe, model: Any, loss: Any, optimizer: Any, data: Any) -> 
     return from_parts.from_recipe(loaded) if loaded.data.class_path else None
 
 
-def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
-    """A recipe, or the one proposed for the data that was given in its place."""
-    if not isinstance(recipe, str | Path):
-        return recipes.load(recipe, overrides)
-    path = Path(recipe)
-    if path.suffix.lower() in (".yaml", ".yml") and not path.is_dir():
-        return recipes.load(path, overrides)
-    if path.is_dir() and (path / RECIPE).is_file():
-        raise RecipeError(f"{path} is a run directory; repeat it by {path / RECIPE}, or go on by --resume {path}")
-    if not path.exists():
-        raise RecipeError(_not_there(path, "a recipe (.yaml), or a folder or file of data"))
-    return recipes.loads(_proposal(path, str(path), target or _target_of(overrides)), overrides)
+def _run_meant(recipe: Any) -> RunDirectory | None:
+    """The run, where a run or its directory was given."""
+    if isinstance(recipe, Run):
+        return recipe.directory
+    is_run = isinstance(recipe, str | Path) and (Path(recipe) / RECIPE).is_file()
+    return RunDirectory.open(recipe) if is_run else None
 
 
-def _devices_alone(overrides: Mapping[str, Any] | Sequence[str]) -> bool:
-    """Whether nothing but the number of processes is to change."""
-    return all(str(o).partition("=")[0] == "train.devices" for o in overrides)
-
-
-def _target_of(overrides: Mapping[str, Any] | Sequence[str]) -> str | None:
-    """What the overrides say of `data.target`, so that it need not be guessed."""
-    if isinstance(overrides, Mapping):
-        found = overrides.get("data.target")
-        return None if found is None else str(found)
-    said = [o.partition("=")[2] for o in overrides if o.startswith("data.target=")]
-    return said[-1] if said else None
-
-
-def _proposal(data: str | Path, written: str, target: str | None) -> str:
-    """A recipe for `data`, which it names as `written`."""
-    from torchkiln.data import facts, sources
-    from torchkiln.recipe.propose import propose
-
-    path = Path(data)
-    if not path.exists():
-        raise DataError(_not_there(path, "a folder or a file of data"))
-    return propose(facts.gather(sources.look(path), written), target)
+def _trace_file(file: Path) -> Path:
+    if not file.name.lower().endswith((".json", ".json.gz")):
+        raise InputError(f"{file}: a trace is written as .json or .json.gz")
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: there is no folder {file.parent}")
+    return file
 
 
 def _writer_suffix(file: Path) -> str:
@@ -341,11 +354,6 @@ def _writer_suffix(file: Path) -> str:
     if suffix not in (".csv", ".parquet", ".jsonl"):
         raise InputError(f"{file}: predictions are written as .csv, .parquet or .jsonl")
     return suffix
-
-
-def _not_there(path: Path, wanted: str) -> str:
-    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
-    return f"{path} does not exist; " + (f"did you mean {path.with_name(near)}?" if near else f"give {wanted}")
 
 
 def _write_table(table: pl.DataFrame, file: Path) -> None:
@@ -360,9 +368,12 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
 
 @contextmanager
 def _training_extra() -> Iterator[None]:
-    """A missing torch or Lightning is answered with the extra that brings it."""
+    """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
     environment.spare_waiting()
     try:
+        from torchkiln.stages.on_demand import load_training
+
+        load_training()
         yield
     except ModuleNotFoundError as error:
         brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",

@@ -147,6 +147,35 @@ def fit(
         terminal.show([*terminal.score_lines(tested), *terminal.next_lines(path)])
 
 
+@app.command(epilog="torchkiln profile flowers.yaml train.batch_size=64, or: torchkiln profile runs/flowers")
+def profile(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN|RECIPE|DATA KEY=VALUE",
+            help="A run, a recipe, or a folder or file of data; then settings such as train.batch_size=64.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto, .json or .json.gz.")
+    ] = None,
+    target: Target = None,
+    as_json: Json = False,
+) -> None:
+    """Train a short stretch and say what bounds it: input, compute, memory, launches or logging."""
+    from torchkiln import api
+    from torchkiln.report import terminal
+    from torchkiln.report.profile import lines
+
+    source, overrides = _source_and_overrides(words or [], "profile")
+    if target is not None:
+        overrides.append(f"data.target={json.dumps(target)}")
+    with terminal.display(silent=as_json) as progress:
+        found = api.profile(source, overrides, out=out, target=target, progress=progress)
+    _print_json(found) if as_json else terminal.show(lines(found))
+
+
 @app.command(epilog="torchkiln plan data/flowers, or: torchkiln plan flowers.yaml train.batch_size=64 --anew")
 def plan(
     words: Annotated[
@@ -347,7 +376,7 @@ def _usage(error: Any, words: Sequence[str]) -> str:
     if option and "requires" not in said:
         near = difflib.get_close_matches(option, getattr(error, "possibilities", None) or [], cutoff=0.75)
         hint = f"; did you mean {near[0]}?" if near else ""
-        if verb in ("fit", "plan") and not near:
+        if verb in ("fit", "plan", "profile") and not near:
             word = next((w for w in words if w.startswith(option)), option)
             key, _, value = word.lstrip("-").partition("=")
             rest = [value] if value else list(words[list(words).index(word) + 1 :])

@@ -299,7 +299,7 @@ def _kind_of_words(values: pl.Series) -> tuple[ColumnKind, list[Note]]:
     different, present = names.drop_nulls().n_unique(), int(counts.filter(names.is_not_null()).sum())
     if different <= max(10, present // 2):
         return "categorical", []
-    spaces = (names.str.count_matches(r"\s") * counts).sum() / max(present, 1)
+    spaces = float((names.str.count_matches(r"\s") * counts.cast(pl.Float64)).sum()) / max(present, 1)
     if spaces >= 2:
         text = f"column {name!r} is left out: it holds free text, {different} kinds of it in {present} rows"
         return "drop", [Note("free_text_column", "warn", name, text)]

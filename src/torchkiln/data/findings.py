@@ -78,10 +78,10 @@ def _sizes(before: pl.DataFrame, frame: pl.DataFrame) -> list[Finding]:
         left = f", of {len(before):,}" if len(before) > len(frame) else ""
         text = f"{len(frame)} rows{left} are too few to learn from and to test on; {LEAST_ROWS} are the least"
         return [Finding("too_few_rows", "stop", text)]
-    counts = {s: len(frame.filter(pl.col("split") == s)) for s in SPLITS}
+    counts, had = ({s: int((rows["split"] == s).sum()) for s in SPLITS} for rows in (frame, before))
     findings = []
     for split in SPLITS:
-        was = len(before.filter(pl.col("split") == split))
+        was = had[split]
         if not counts[split] and (was or split == "train"):
             why = "none of its rows can be used" if was else "no row is in it"
             findings.append(Finding("empty_split", "stop", f"{split} is empty: {why}"))

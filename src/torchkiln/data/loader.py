@@ -74,6 +74,15 @@ class Batches(Dataset[Any]):
         return np.array(kept, np.int64)
 
 
+class BatchLoader(DataLoader[Any]):
+    """A loader of whole batches that reads in this process without PyTorch's detours, which cost a small net's step."""
+
+    def __iter__(self) -> Any:
+        if self.num_workers or self.pin_memory:
+            return super().__iter__()
+        return (self.dataset[key] for key in self.sampler)
+
+
 def loader(
     store: Store,
     order: TrainOrder | EvalOrder,
@@ -99,7 +108,7 @@ def loader(
         timeout: Seconds to wait for a worker's batch; 0: for ever.
         unreadable: Whether a sample that cannot be read stops or is left out of its batch.
     """
-    return DataLoader(
+    return BatchLoader(
         Batches(store, transform, skip=unreadable == "skip", work=Work(workers) if workers else None),
         sampler=order,
         batch_size=None,

@@ -254,7 +254,7 @@ def _alike(
             listed = ", ".join(map(repr, extra[:6]))
             text = f"{part.path.name}: left out columns that the training file lacks: {listed}"
             findings.append(Finding("extra_columns", "note", text, extra[:20]))
-        kept.append(frame.select(columns))
+        kept.append(frame if frame.columns == columns else frame.select(columns))
     return kept, findings
 
 

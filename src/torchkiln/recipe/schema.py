@@ -131,6 +131,8 @@ class Model(Part):
     """Patterns of parameter names that do not train: `backbone`, `backbone.layer1.*`."""
     unfreeze: list[Unfreeze] = []
     """Frozen parameters that begin to train later."""
+    cache_features: Auto | bool = "auto"
+    """Compute what a frozen backbone gives once, and train the head on that; auto: where it can be and saves time."""
     head: Part | None = None
     """A head of the person's own in place of the net's; it is given `in_features` and `out_features`."""
     init: Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform",

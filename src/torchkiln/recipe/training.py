@@ -77,6 +77,8 @@ class Train(Section):
     """Epochs between two validations; below 1 a share of an epoch, such as 0.25."""
     validate_batches: AtLeastOne | None = None
     """Training batches between two validations, counted over the whole run, in place of `validate_every`."""
+    early_looks: bool = False
+    """Validate after an eighth, a quarter and half of the first epoch too, where it has 100 batches or more."""
     limit_batches: AtLeastOne | None = None
     """Training batches after which an epoch ends; null: when the data does."""
     deterministic: bool = False
@@ -118,6 +120,8 @@ class Train(Section):
             raise ValueError(f"{self.shards} shards cannot be dealt to {self.devices} devices evenly")
         if self.validate_batches and self.validate_every != 1:
             raise ValueError("validate by validate_every or by validate_batches, not both")
+        if self.early_looks and (self.validate_batches or self.validate_every < 1):
+            raise ValueError("early_looks goes with validation at the ends of epochs: validate_every of 1 or more")
         return self
 
     @field_validator("max_time")

@@ -41,8 +41,8 @@ from torchkiln.stages.run import (
     write_test,
 )
 from torchkiln.tasks.custom import DEFAULTS, Custom
+from torchkiln.training import features, jobs, plan
 from torchkiln.training import fit as training
-from torchkiln.training import jobs, plan
 
 
 @dataclass
@@ -94,6 +94,31 @@ def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Pat
             going_on.note(run, reason, progress)
         run.write_text(RECIPE, recipes.dump(planned.recipe))
         return _go(run, task, net, planned.recipe, data, parts, progress, begun, resume=False)
+
+
+def job_of(
+    parts: Parts, recipe: Recipe, run: RunDirectory | None, progress: Progress
+) -> tuple[training.Job, Recipe, list[dict[str, Any]]]:
+    """What `start` would train, with nothing written.
+
+    Args:
+        parts: What is trained.
+        recipe: As loaded.
+        run: A run of this recipe, whose plan is taken; None measures one.
+        progress: Who shows it.
+
+    Returns:
+        The job, its resolved recipe, and the plan's decisions.
+    """
+    if run is None:
+        data, net, task, planned = look(parts, recipe, progress)
+        tell(planned, progress)
+        return _job(task, net, planned.recipe, data, parts), planned.recipe, planned.decisions
+    progress.stage("data", "looking at the first batch")
+    data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
+    net = _net(parts, recipe)
+    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
+    return _job(task, net, recipe, data, parts), recipe, run.read_json("plan.json", {}).get("decisions", [])
 
 
 def look(
@@ -224,6 +249,8 @@ def _plan(
     """Measured for a plain net; a LightningModule has steps of its own, so it runs as the recipe says."""
     store = {"what": "data.store", "chosen": "memory", "why": "the person's own dataset holds it", "candidates": []}
     samples = data.splits["train"].store
+    if recipe.model.cache_features is True:
+        raise RecipeError(f"model.cache_features: {features.UNCUT}")
     if task is None or samples is None:
         recipe = plan.unmeasured(recipe)
         return plan.Plan(recipe, [store, *plan.not_measured(recipe, "a LightningModule's own steps are not measured")])

@@ -15,7 +15,6 @@ from torch import nn
 from torchkiln.data.source import Finding
 from torchkiln.errors import DataError, KilnError, RunError, RunFailed
 from torchkiln.recipe.schema import Recipe
-from torchkiln.report import page
 from torchkiln.report.planned import sentences
 from torchkiln.runs import checkpoints, environment
 from torchkiln.runs.directory import CHILD, CHILD_RESUMES, RunDirectory
@@ -167,6 +166,8 @@ def _keys(error: Exception) -> str:
 
 def conclude(run: RunDirectory, progress: Progress, begun: float) -> Path:
     """The last stage: the report, with the total time in it."""
+    from torchkiln.report import page  # here, since nothing before it waits for templates
+
     progress.stage("report", "writing the report")
     note_time(run, "total_seconds", time.perf_counter() - begun)
     page.write(run.path)
