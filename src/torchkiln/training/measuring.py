@@ -24,6 +24,8 @@ from torchkiln.training.trials import TRIAL_STEPS, Trial, Trials, gain, to_devic
 MUST_GAIN, MUST_GAIN_EARLY = 1.05, 1.15
 """A candidate must be this much faster than what it replaces, and this much after a trial cut short; less is noise."""
 LOSS_TOLERANCE = 0.05
+FAULT_SECONDS = 0.5e-6
+"""What a page costs that the system maps and clears."""
 MOST_SAVED = 0.5
 """Of a step, what compiling is presumed to save at best."""
 SAID = "the recipe says so"
@@ -40,12 +42,14 @@ class Question:
         field: Of the setting.
         candidates: What to try beside the value that is safe anywhere.
         opened: Whether the recipe leaves it to the plan.
+        without: Why there is nothing to try, where there is not.
     """
 
     what: str
     field: str
     candidates: tuple[Any, ...]
     opened: bool
+    without: str = NOTHING
 
 
 def decision(what: str, chosen: Any, why: str, candidates: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -63,11 +67,10 @@ def questions(setting: Setting, recipe: Recipe, trials: Trials, cores: int) -> l
     if train.attention == "auto" and device != "mps" and _attends(trials, setting):
         kernels = tuple(KERNELS) if device == "cuda" else ("flash", "math")
     timed = device == "cuda" and convolves and not train.deterministic
-    keeps = device == "cpu" and can_keep_freed_memory()
     return [
+        _allocator(trials, device),
         Question("train.threads", "threads", threads, train.threads == "auto"),
         Question("train.precision", "precision", precisions, train.precision == "auto"),
-        Question("train.allocator", "allocator", ("keep",) if keeps else (), train.allocator == "auto"),
         Question("train.channels_last", "channels_last", (True,) if convolves else (), train.channels_last == "auto"),
         Question("train.attention", "attention", kernels, train.attention == "auto"),
         Question("train.cudnn_benchmark", "cudnn_benchmark", (True,) if timed else (), train.cudnn_benchmark == "auto"),
@@ -104,7 +107,7 @@ class Measuring:
         if not question.opened:
             why = SAID
         elif not question.candidates:
-            why = NOTHING
+            why = question.without
         else:
             why = ""
             for candidate in question.candidates:
@@ -286,6 +289,18 @@ def kept_fp32(trials: Trials, setting: Setting) -> list[str]:
     for handle in handles:
         handle.remove()
     return sorted(kept)
+
+
+def _allocator(trials: Trials, device: str) -> Question:
+    """Worth a trial where the memory that a step asks for anew takes a time that shows."""
+    assert trials.incumbent is not None
+    step, without = trials.incumbent.trial(), NOTHING
+    candidates: tuple[str, ...] = ()
+    if device == "cpu" and can_keep_freed_memory():
+        costs = step.faults * FAULT_SECONDS > (MUST_GAIN - 1) * step.seconds
+        candidates = ("keep",) if costs else ()
+        without = f"a step has the system map {step.faults:,.0f} pages, which costs next to nothing"
+    return Question("train.allocator", "allocator", candidates, trials.recipe.train.allocator == "auto", without)
 
 
 class _Attention(TorchFunctionMode):

@@ -54,17 +54,15 @@ def of(recipe: Recipe) -> Setting:
 
 @contextlib.contextmanager
 def applied(setting: Setting) -> Iterator[None]:
-    """Run a block in this way, as far as it is a matter of the process; all is put back but the allocator.
+    """Run a block in this way, as far as it is a matter of the process.
 
-    Memory that glibc was told to keep is as good for what comes after, and its own thresholds, which adapt
-    themselves, cannot be had back.
+    All is put back behind it but the allocator, which stays until a block wants it otherwise.
     """
     cudnn = torch.backends.cudnn
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.set_num_threads(setting.threads)
-    if setting.allocator == "keep":
-        keep_freed_memory(True)
+    keep_freed_memory(setting.allocator == "keep")
     if setting.deterministic:
         torch.use_deterministic_algorithms(True)
         cudnn.deterministic = True
@@ -112,13 +110,23 @@ def can_keep_freed_memory() -> bool:
     return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt")
 
 
-def keep_freed_memory(on: bool) -> None:
-    """Have glibc keep freed memory: it else returns each large tensor to the system and faults it in anew.
+_MALLOPT = {
+    "M_MMAP_MAX": (-4, 0, 65536),
+    "M_MMAP_THRESHOLD": (-3, 32 << 20, 32 << 20),
+    "M_TRIM_THRESHOLD": (-1, 2**31 - 1, 64 << 20),
+    "M_TOP_PAD": (-2, 64 << 20, 128 << 10),
+}
+"""Options of glibc's malloc.h: number, value that keeps freed memory, value without. Left alone, glibc raises two of
+them to these by itself where large tensors come and go, and no longer once it was told of any."""
+_kept = False
 
-    Sets M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD (malloc.h), or puts their defaults back.
-    """
-    if not can_keep_freed_memory():
+
+def keep_freed_memory(on: bool) -> None:
+    """Have glibc keep freed memory or not; it else returns large tensors to the system, which maps them anew."""
+    global _kept
+    if on == _kept or not can_keep_freed_memory():
         return
     mallopt = ctypes.CDLL(None).mallopt
-    for option, kept, default in ((-4, 0, 65536), (-1, 2**31 - 1, 128 << 10), (-2, 64 << 20, 128 << 10)):
+    for option, kept, default in _MALLOPT.values():
         mallopt(option, kept if on else default)
+    _kept = on

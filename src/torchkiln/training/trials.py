@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import resource
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -39,12 +40,14 @@ class Trial:
         losses: Of each step from the first on.
         least: Seconds of the quickest step; None: `seconds`.
         first: Seconds of the first step, in which a net is compiled.
+        faults: Pages that a step has the system map: memory that it was not given back by itself.
     """
 
     seconds: float
     losses: tuple[float, ...]
     least: float | None = None
     first: float = 0.0
+    faults: float = 0.0
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Stepper:
     setting: Setting
     seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    faults: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         trials, setting = self.trials, self.setting
@@ -75,12 +79,13 @@ class Stepper:
         """One step; its seconds and loss are added."""
         seed_all(self.trials.recipe.seed, "plan", len(self.losses))
         with applied(self.setting):
-            begun = time.perf_counter()
+            begun, faults = time.perf_counter(), page_faults()
             self.backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.losses.append(float(self.loss))  # waits for the device
             self.seconds.append(time.perf_counter() - begun)
+            self.faults.append(page_faults() - faults)
 
     def backward(self) -> None:
         """Leave the gradients of the batch, and its loss."""
@@ -93,8 +98,10 @@ class Stepper:
 
     def trial(self, since: int = 1) -> Trial:
         """What it gave; seconds from step `since` on, the first being a warm-up."""
-        seconds = self.seconds[since:] or self.seconds
-        return Trial(float(np.median(seconds)), tuple(self.losses), min(seconds), self.seconds[0])
+        seconds, faults = self.seconds[since:] or self.seconds, self.faults[since:] or self.faults
+        return Trial(
+            float(np.median(seconds)), tuple(self.losses), min(seconds), self.seconds[0], float(np.median(faults))
+        )
 
 
 class Trials:
@@ -208,6 +215,11 @@ def gain(incumbent: Trial, candidate: Trial) -> float:
     """How many times as fast the candidate is, by the medians or by the quickest steps: whichever says less."""
     quickest = (incumbent.least or incumbent.seconds) / (candidate.least or candidate.seconds)
     return min(incumbent.seconds / candidate.seconds, quickest)
+
+
+def page_faults() -> int:
+    """Of this process so far, that needed no disk."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def to_device(value: Any, device: str) -> Any:

@@ -18,7 +18,7 @@ from torchkiln.training import measuring
 from torchkiln.training.estimates import Extent
 from torchkiln.training.measuring import Measuring, Question
 from torchkiln.training.settings import Setting
-from torchkiln.training.trials import Trial, Trials
+from torchkiln.training.trials import Stepper, Trial, Trials
 
 CPU = Setting("cpu", 1, implementation="fused")
 
@@ -149,6 +149,20 @@ def test_compiling_counts_its_seconds_graphs_and_breaks() -> None:
     assert found.compile_seconds > 0
 
 
+@pytest.mark.parametrize(("faults", "candidates"), [(10_000, ("keep",)), (100, ())])
+def test_the_allocator_is_tried_where_a_step_asks_the_system_for_memory(
+    faults: int, candidates: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "can_keep_freed_memory", lambda: True)
+    monkeypatch.setattr(Stepper, "trial", lambda self, since=1: Trial(0.01, (1.0,), faults=faults))
+    tried = trials(nn.Linear(4, 2))
+    tried.base(CPU)
+    question = measuring.questions(CPU, tried.recipe, tried, cores=2)[0]
+    assert (question.field, question.candidates) == ("allocator", candidates)
+    if not candidates:
+        assert question.without == "a step has the system map 100 pages, which costs next to nothing"
+
+
 class Attends(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -163,6 +177,7 @@ class Attends(nn.Module):
 def test_kernels_are_asked_for_where_a_net_computes_scaled_dot_products() -> None:
     for net, wanted in ((Attends(), ("flash", "math")), (nn.Linear(4, 2), ())):
         tried = trials(net)
+        tried.base(CPU)
         asked = {q.field: q for q in measuring.questions(CPU, tried.recipe, tried, cores=2)}
         assert asked["attention"].candidates == wanted
         assert asked["threads"].candidates == (2,)

@@ -70,7 +70,13 @@ def test_the_allocator_is_told_and_told_back(monkeypatch: pytest.MonkeyPatch) ->
     libc = type("Libc", (), {"mallopt": lambda self, option, value: told.append((option, value))})()
     monkeypatch.setattr(settings.ctypes, "CDLL", lambda name: libc)
     monkeypatch.setattr(settings, "can_keep_freed_memory", lambda: True)
+    monkeypatch.setattr(settings, "_kept", False)
+    with settings.applied(Setting("cpu", 1)):
+        assert not told  # whose thresholds glibc then moves by itself
     with settings.applied(Setting("cpu", 1, allocator="keep")):
         assert dict(told)[-4] == 0  # no tensor is mapped for itself
-    settings.keep_freed_memory(False)
-    assert dict(told)[-4] == 65536
+    count = len(told)
+    with settings.applied(Setting("cpu", 1, allocator="keep")):
+        assert len(told) == count
+    with settings.applied(Setting("cpu", 1)):  # such as the other of two that are timed in turns
+        assert dict(told)[-4] == 65536
