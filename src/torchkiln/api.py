@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
-from torchkiln.registry import nearest
+from torchkiln.registry import did_you_mean, nearest
 from torchkiln.runs.directory import CHILD, FULL_DISK, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from torchkiln.checks.catalogue import Page
+    from torchkiln.checks.lint.run import Report
 
 
 class Run:
@@ -221,9 +224,78 @@ def verify(run: str | Path | Run) -> dict[str, Any]:
     return verify_run(_open(run))
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe."""
+def schema(of: str = "recipe") -> dict[str, Any]:
+    """The JSON Schema of a `recipe`, or of the `findings` of lint.
+
+    Raises:
+        RecipeError: There is no schema of that name.
+    """
+    if of == "findings":
+        from torchkiln.checks import finding
+
+        return finding.json_schema()
+    if of != "recipe":
+        raise RecipeError(f"there is no schema {of!r}{did_you_mean(of, ['recipe', 'findings'])}")
     return recipes.json_schema()
+
+
+def lint(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    strict: bool = False,
+    baseline: str | Path | None = None,
+    fix: bool = False,
+    unsafe_fixes: bool = False,
+) -> Report:
+    """Look for the anti-patterns of PyTorch code; nothing that is read is imported or executed.
+
+    Args:
+        paths: Files and folders: Python, notebooks, scripts of a shell and YAML.
+        select: Rules, or beginnings of their ids; with those of pyproject.toml's `[tool.torchkiln.lint]` if empty.
+        ignore: Rules to leave out.
+        strict: Apply the rules of style and reproducibility too.
+        baseline: A file of findings that are known.
+        fix: Mend what can be mended safely, in the files.
+        unsafe_fixes: Apply mends that may change what a program does too.
+
+    Returns:
+        The findings, a list; what could not be read is in its `faults`.
+    """
+    from torchkiln.checks.lint import run, settings
+    from torchkiln.checks.lint.fix import mend
+
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    wanted = settings.with_words(
+        settings.from_project(given), select=tuple(select), ignore=tuple(ignore), strict=strict,
+        baseline=Path(baseline) if baseline else None,
+    )  # fmt: skip
+    found = run.lint(given, wanted)
+    if fix or unsafe_fixes:
+        mended = mend(found.read, wanted.rules(), unsafe_fixes)
+        found = run.lint(given, wanted)
+        found.notes.append(f"{mended.counts.total()} mended in {len(mended.files)} files")
+    return found
+
+
+def rules() -> list[dict[str, Any]]:
+    """The catalogue: of each rule its `id`, `tier`, `title`, `why`, `fix`, `confidence` and whole `page`."""
+    from torchkiln.checks import catalogue
+
+    return [_rule(page) for page in catalogue.pages().values()]
+
+
+def rule(name: str) -> dict[str, Any]:
+    """One rule, as `rules` gives them."""
+    from torchkiln.checks import catalogue
+
+    return _rule(catalogue.page(name))
+
+
+def _rule(page: Page) -> dict[str, Any]:
+    return {"id": page.id, "tier": page.tier, "wing": page.wing, "title": page.title, "why": page.why, "fix": page.fix,
+            "confidence": page.confidence, "page": page.markdown()}  # fmt: skip
 
 
 def _open(run: str | Path | Run) -> RunDirectory:

@@ -65,7 +65,10 @@ class Activations:
 
     def _name(self, key: str, node: ast.expr, frame: Frame, depth: int) -> str:
         found = []
-        for assign in self.flow.reaching(key, node, frame.function):
+        reaching = self.flow.reaching(key, node, frame.function)
+        if not reaching and key in frame.bound:
+            return self.of(*frame.bound[key], depth + 1)
+        for assign in reaching:
             if assign.value is None or assign.how in ("+=", "for", "with"):
                 return ""
             if assign.how == "=":

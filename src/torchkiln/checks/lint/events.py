@@ -17,10 +17,11 @@ from torchkiln.checks.lint.values import Frame, Kind, Values, closure_of
 
 DEEPEST_CALL = 5
 MOST_EVENTS = 4000
+MANY_CALLERS = 24
 
-BEGINNING = {"backward", "manual_backward", "step", "zero_grad", "unscale_", "eval", "clip_grad_norm_", "clip_grad_value_"}
+BEGINNING = {"backward", "manual_backward", "step", "zero_grad", "unscale_", "clip_grad_norm_", "clip_grad_value_"}
 """Names of methods and functions for which it pays to begin a walk."""
-TELLING = {*BEGINNING, "train", "update", "requires_grad_", "set_grad_enabled", "cuda", "to", "parameters"}
+TELLING = {*BEGINNING, "eval", "train", "update", "requires_grad_", "set_grad_enabled", "cuda", "to", "parameters"}
 """Names without which a function that is called on the way does nothing that is looked at here."""
 
 
@@ -137,6 +138,8 @@ class Tracer:
         if not here and depth < DEEPEST_CALL:
             for call in function.calls:
                 target = self._function(self.project.target(call, function))
+                if begins and target is not None and len(self.project.callers[target]) > MANY_CALLERS:
+                    continue  # what all use does not make each of them a training
                 if target is not None and self.telling(target, depth + 1, begins):
                     here = True
                     break
@@ -149,6 +152,8 @@ class Tracer:
         if any(_last(call.func) in wanted for call in function.calls):
             return True
         if any(key.endswith(("requires_grad", ".grad")) for key in function.assigns) and not begins:
+            return True
+        if not begins and any(_tells(function, call) for call in function.calls):
             return True
         if any("optim." in (full := function.source.called(c)) and full.startswith("torch.optim.") for c in function.calls):
             return True
@@ -375,8 +380,17 @@ class _Walk:
         )
 
     def _made(self, key: str, value: ast.Call, node: ast.stmt, frame: Frame, state: _State) -> None:
+        if frame.depth > DEEPEST_CALL:
+            return
         given = argument(value, 0, "params")
         owners = tuple(self._models_of(given, frame)) if given is not None else ()
+        target = self.project.target(value, frame.function)
+        if isinstance(target, Function):
+            inner = self.values.enter(value, target, frame)
+            for one in target.returns:
+                if isinstance(one, ast.Call):
+                    self._made(key, one, node, inner, state)
+            return
         if frame.function.source.called(value).startswith("torch.optim.") or owners:
             self.emit("make", key, node, frame, state, names=owners)
 
@@ -465,6 +479,8 @@ class _Walk:
         last = _last(func)
         act = METHODS.get(last)
         if act is not None and isinstance(func, ast.Attribute):
+            if isinstance(self.project.target(call, frame.function), Function):
+                return False
             return bool(act(self, call, func.value, frame, state))
         full = frame.function.source.called(call)
         if full in names.CLIPS or last in ("clip_grad_norm_", "clip_grad_value_"):
@@ -649,7 +665,7 @@ class _Walk:
         if not written:
             return ""
         first, dot, rest = written.partition(".")
-        if first in frame.bound and first not in frame.function.assigns:
+        if first in frame.bound and not self.values.rebound(first, frame.function):
             root = self.key(*frame.bound[first])
             return self._known(f"{root}{dot}{rest}") if root else ""
         if first == "self":
@@ -723,6 +739,17 @@ def _last(func: ast.AST) -> str:
     if isinstance(func, ast.Attribute):
         return func.attr
     return func.id if isinstance(func, ast.Name) else ""
+
+
+def _tells(function: Function, call: ast.Call) -> bool:
+    """Whether a call runs a model or a loss by its name, or gives a thing a new layer."""
+    last = _last(call.func)
+    if names.MODEL_NAME.search(last) or names.LOSS_FUNCTION_NAME.search(last):
+        return True
+    parent = function.source.parents.get(call)
+    return isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Attribute | ast.Subscript) and (
+        function.source.called(call).startswith("torch.nn.") and not dotted(parent.targets[0]).startswith("self.")
+    )
 
 
 def _is_device(call: ast.Call) -> bool:

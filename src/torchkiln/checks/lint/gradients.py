@@ -89,6 +89,8 @@ class Gradients:
 
     def _name(self, node: ast.Name, frame: Frame, depth: int) -> Grad:
         assigns = self.flow.reaching(node.id, node, frame.function)
+        if not assigns and node.id in frame.bound:
+            return self.of(*frame.bound[node.id], depth)
         if not assigns:
             return NONE if names.TARGET_NAME.search(node.id) and node.id in frame.function.params else UNKNOWN
         if self.flow.mutated(node.id, frame.function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ class Values:
         self.project = project
         self._known: dict[tuple[ast.AST, Frame], Kind] = {}
         self._frames: dict[Function, Frame] = {}
+        self._rebound: dict[tuple[Function, str], bool] = {}
 
     def frame(self, function: Function) -> Frame:
         """A function as seen by itself, nothing known of its callers."""
@@ -61,9 +63,17 @@ class Values:
 
     def follow(self, node: ast.expr, frame: Frame) -> tuple[ast.expr, Frame]:
         """A parameter's expression in the caller, as far as that is known; else the node itself."""
-        while isinstance(node, ast.Name) and node.id in frame.bound and node.id not in frame.function.assigns:
+        while isinstance(node, ast.Name) and node.id in frame.bound and not self.rebound(node.id, frame.function):
             node, frame = frame.bound[node.id]
         return node, frame
+
+    def rebound(self, name: str, function: Function) -> bool:
+        """Whether a parameter gets another value in its function, and not itself moved or wrapped."""
+        key = (function, name)
+        if key not in self._rebound:
+            assigns = function.assigns.get(name, ())
+            self._rebound[key] = any(a.how != "=" or not _itself(a.value, name, function) for a in assigns)
+        return self._rebound[key]
 
     def kind(self, node: ast.expr, frame: Frame, depth: int = 0) -> Kind:
         """What an expression's value is."""
@@ -165,6 +175,19 @@ class Values:
         return Frame(target, bound, frame.depth + 1)
 
 
+def _itself(value: ast.expr | None, name: str, function: Function) -> bool:
+    """Whether a value is a name's own, moved to a device or wrapped."""
+    while isinstance(value, ast.Call):
+        if isinstance(value.func, ast.Attribute) and value.func.attr in names.METHODS_OF_SELF:
+            value = value.func.value
+        elif function.source.called(value) in names.WRAPPERS and value.args:
+            value = value.args[0]
+        else:
+            return False
+    return isinstance(value, ast.Name) and value.id == name
+
+
+@functools.cache
 def by_name(name: str) -> Kind:
     """What a thing of an unknown making is by its usual name."""
     lowered = name.lower()
