@@ -100,8 +100,11 @@ def faults(source: Path) -> list[str]:
             if there != here and floor.get(there, len(FLOORS)) >= floor[here]:
                 found.append(f"{one}: not on a lower floor")
         part = any(one.module == p or one.module.startswith(f"{p}.") for p in PARTS_WITHOUT_TORCH)
-        if part and top == source.name and one.target.startswith(f"{source.name}.checks.") and not one.target.startswith(
-            PARTS_WITHOUT_TORCH
+        if (
+            part
+            and top == source.name
+            and one.target.startswith(f"{source.name}.checks.")
+            and not one.target.startswith(PARTS_WITHOUT_TORCH)
         ):
             found.append(f"{one}: lint knows no other check")
         if (here in WITHOUT_TORCH or part) and top in TORCH:

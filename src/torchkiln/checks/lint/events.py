@@ -19,9 +19,18 @@ DEEPEST_CALL = 5
 MOST_EVENTS = 4000
 MANY_CALLERS = 24
 
-BEGINNING = {"backward", "manual_backward", "step", "zero_grad", "unscale_", "clip_grad_norm_", "clip_grad_value_"}
+BEGINNING = {
+    "backward",
+    "requires_grad_",
+    "manual_backward",
+    "step",
+    "zero_grad",
+    "unscale_",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+}
 """Names of methods and functions for which it pays to begin a walk."""
-TELLING = {*BEGINNING, "eval", "train", "update", "requires_grad_", "set_grad_enabled", "cuda", "to", "parameters"}
+TELLING = {*BEGINNING, "eval", "train", "update", "set_grad_enabled", "cuda", "to", "parameters"}
 """Names without which a function that is called on the way does nothing that is looked at here."""
 
 
@@ -155,7 +164,9 @@ class Tracer:
             return True
         if not begins and any(_tells(function, call) for call in function.calls):
             return True
-        if any("optim." in (full := function.source.called(c)) and full.startswith("torch.optim.") for c in function.calls):
+        if any(
+            "optim." in (full := function.source.called(c)) and full.startswith("torch.optim.") for c in function.calls
+        ):
             return True
         return any(
             names.LOADER_NAME.search(_last(n)) for x in function.loops if not isinstance(x, ast.While)
@@ -291,7 +302,11 @@ class _Walk:
         function = frame.function
         call = context if isinstance(context, ast.Call) else None
         full = function.source.called(call) if call else function.source.resolve(context)
-        if full in names.NO_GRAD or full.endswith((".no_grad", ".inference_mode")) or full in ("no_grad", "inference_mode"):
+        if (
+            full in names.NO_GRAD
+            or full.endswith((".no_grad", ".inference_mode"))
+            or full in ("no_grad", "inference_mode")
+        ):
             mode = constant(argument(call, 0, "mode")) if call and full.endswith("inference_mode") else ...
             return replace(state, no_grad=mode is not False)
         if full == "torch.enable_grad":
@@ -336,7 +351,11 @@ class _Walk:
     def _stored(self, target: ast.expr, value: ast.expr, node: ast.stmt, frame: Frame, state: _State) -> None:
         """What an assignment does beside evaluating its value."""
         if isinstance(target, ast.Tuple | ast.List):
-            self._unpacked(target, value, frame)
+            if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
+                for one, part in zip(target.elts, value.elts, strict=True):
+                    self._stored(one, part, node, frame, state)
+            elif isinstance(value, ast.Call):
+                self._returned(target.elts, value, frame)
             return
         if isinstance(target, ast.Attribute) and target.attr == "grad" and not isinstance(node, ast.AugAssign):
             self.emit("zero" if constant(value) is None else "touch", "*", node, frame, state)
@@ -366,7 +385,9 @@ class _Walk:
         if full in names.WRAPPERS:
             if value.args:
                 self.emit("wrap", self.key(value.args[0], frame), node, frame, state, how=full)
-        elif made.name == "model" and not (isinstance(value.func, ast.Attribute) and self._self_returning(value, frame)):
+        elif made.name == "model" and not (
+            isinstance(value.func, ast.Attribute) and self._self_returning(value, frame)
+        ):
             self.emit("replace", key, node, frame, state, how="part" if isinstance(target, ast.Attribute) else "")
         elif made.name == "optimizer":
             self._made(key, value, node, frame, state)
@@ -421,10 +442,6 @@ class _Walk:
         if key:
             self.emit("thaw" if value else "freeze", key, node, frame, state)
 
-    def _unpacked(self, target: ast.Tuple | ast.List, value: ast.expr, frame: Frame) -> None:
-        if isinstance(value, ast.Call):
-            self._returned(target.elts, value, frame)
-
     def _returned(self, targets: Sequence[ast.expr], value: ast.Call, frame: Frame) -> None:
         """What a function gives back keeps the key that it had inside."""
         function = self.project.target(value, frame.function)
@@ -455,8 +472,9 @@ class _Walk:
         if isinstance(target, Class):
             if not self.project.is_module(target):
                 made = self.project.method(target, "__init__")
-                if made is not None and self.tracer.telling(made):
-                    self._enter(call, made, frame, state)
+                inner = self.values.enter(call, made, frame) if made is not None else None
+                if inner is not None and inner.depth <= DEEPEST_CALL:
+                    self.function(inner, state)  # what it keeps is known by other names from then on
             return
         if isinstance(target, Function):
             if self._forward(call, frame, state):
@@ -484,7 +502,9 @@ class _Walk:
             return bool(act(self, call, func.value, frame, state))
         full = frame.function.source.called(call)
         if full in names.CLIPS or last in ("clip_grad_norm_", "clip_grad_value_"):
-            self.emit("clip", "", call, frame, state, names=tuple(self._models_of(call.args[0], frame)) if call.args else ())
+            self.emit(
+                "clip", "", call, frame, state, names=tuple(self._models_of(call.args[0], frame)) if call.args else ()
+            )
             return True
         if full in names.WRAPPERS and not isinstance(frame.function.source.parents.get(call), ast.Assign):
             if full.endswith("fully_shard") and call.args:
@@ -515,7 +535,9 @@ class _Walk:
             return self._foreign(call, frame, state)
         elif not dotted(owner).startswith("self.") and not scaled:
             scaled = self._was_scaled(owner, frame)
-        retained = constant(keyword(call, "retain_graph")) is True and constant(keyword(call, "create_graph")) is not True
+        retained = (
+            constant(keyword(call, "retain_graph")) is True and constant(keyword(call, "create_graph")) is not True
+        )
         how = "scaled" if scaled else "retained" if retained else ""
         key = self.key(loss, frame)
         self.emit("backward", key, call, frame, state, how=how, names=("retained",) if retained else ())
@@ -629,7 +651,11 @@ class _Walk:
     def _opaque(self, call: ast.Call, frame: Frame, state: _State) -> None:
         """A call that cannot be seen into, with something at hand that it could change."""
         full = frame.function.source.called(call)
-        if full.startswith(("torch.", "numpy.", "math.")) or _last(call.func) in PASSIVE or HARMLESS_CALL(_last(call.func)):
+        if (
+            full.startswith(("torch.", "numpy.", "math."))
+            or _last(call.func) in PASSIVE
+            or HARMLESS_CALL(_last(call.func))
+        ):
             return
         given = []
         owner = call.func.value if isinstance(call.func, ast.Attribute) else None
@@ -659,7 +685,11 @@ class _Walk:
 
     def key(self, node: ast.expr, frame: Frame, alias: bool = True) -> str:
         """One name for one thing, wherever it has been passed to."""
-        while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names.METHODS_OF_SELF:
+        while (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in names.METHODS_OF_SELF
+        ):
             node = node.func.value
         written = dotted(node).replace(".module.", ".").removesuffix(".module")
         if not written:
@@ -747,8 +777,10 @@ def _tells(function: Function, call: ast.Call) -> bool:
     if names.MODEL_NAME.search(last) or names.LOSS_FUNCTION_NAME.search(last):
         return True
     parent = function.source.parents.get(call)
-    return isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Attribute | ast.Subscript) and (
-        function.source.called(call).startswith("torch.nn.") and not dotted(parent.targets[0]).startswith("self.")
+    return (
+        isinstance(parent, ast.Assign)
+        and isinstance(parent.targets[0], ast.Attribute | ast.Subscript)
+        and (function.source.called(call).startswith("torch.nn.") and not dotted(parent.targets[0]).startswith("self."))
     )
 
 

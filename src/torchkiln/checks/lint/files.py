@@ -89,12 +89,16 @@ def _files(folder: Path, exclude: Sequence[str]) -> Iterator[Path]:
         )  # fmt: skip
         for name in sorted(names):
             file = here / name
-            if (file.suffix in (*PYTHON, NOTEBOOK, *COMMANDS) or name in COMMAND_FILES) and not _excluded(file, exclude):
+            if (file.suffix in (*PYTHON, NOTEBOOK, *COMMANDS) or name in COMMAND_FILES) and not _excluded(
+                file, exclude
+            ):
                 yield file
 
 
 def _excluded(path: Path, exclude: Sequence[str]) -> bool:
-    return any(fnmatch(path.name, p) or fnmatch(path.as_posix(), p) or fnmatch(path.as_posix(), f"*/{p}") for p in exclude)
+    return any(
+        fnmatch(path.name, p) or fnmatch(path.as_posix(), p) or fnmatch(path.as_posix(), f"*/{p}") for p in exclude
+    )
 
 
 def _one(file: Path, real: Path, done: Read) -> None:
@@ -123,17 +127,28 @@ def _python(file: Path, real: Path, raw: bytes, done: Read) -> None:
         done.faults.append(f"{file} is no text: it holds null bytes")
         return
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
-        text = raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+        text = raw.decode(_encoding(raw)).replace("\r\n", "\n").replace("\r", "\n")
         done.sources.append(Source(str(file), text, _module(real)))
         done.paths[str(file)] = file
     except UnicodeDecodeError as error:
-        done.faults.append(f"{file} is not {error.encoding.upper()}: byte {error.start + 1} cannot be read; save it as UTF-8")
+        done.faults.append(
+            f"{file} is not {error.encoding.upper()}: byte {error.start + 1} cannot be read; save it as UTF-8"
+        )
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         done.faults.append(f"{file} is no Python that can be read: {where}{error.msg}")
     except (RecursionError, MemoryError, ValueError) as error:
         done.faults.append(f"{file} cannot be parsed: {error or 'it is nested too deep'}")
+
+
+def _encoding(raw: bytes) -> str:
+    """What a file says of its encoding; UTF-8 where its first lines are none of Python's and say nothing."""
+    try:
+        return tokenize.detect_encoding(io.BytesIO(raw).readline)[0]
+    except SyntaxError:
+        if b"coding" in b"".join(raw.splitlines()[:2]):
+            raise
+        return "utf-8"
 
 
 def _module(real: Path) -> str:
@@ -166,7 +181,9 @@ def _notebook(file: Path, real: Path, raw: bytes, done: Read) -> None:
             ast.parse("\n".join(code))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             said = getattr(error, "msg", None) or "nested too deep"
-            done.faults.append(f"{file} cell {number} is no Python that can be read: line {getattr(error, 'lineno', 1)}: {said}")
+            done.faults.append(
+                f"{file} cell {number} is no Python that can be read: line {getattr(error, 'lineno', 1)}: {said}"
+            )
             continue
         places += [(number, line) for line in range(1, len(code) + 1)]
         lines += code

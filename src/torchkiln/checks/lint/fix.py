@@ -72,7 +72,13 @@ def _mend_file(name: str, done: Read, rules: set[str], unsafe: bool, mended: Men
 
 
 def _mend_rule(
-    rule: str, found: Sequence[Found], name: str, done: Read, rules: set[str], mended: Mended, refused: set[tuple[str, str]]
+    rule: str,
+    found: Sequence[Found],
+    name: str,
+    done: Read,
+    rules: set[str],
+    mended: Mended,
+    refused: set[tuple[str, str]],
 ) -> bool:
     """Mend all findings of one rule in a file at once, or one at a time where that does not hold."""
     for group in (found, *([one] for one in found)):

@@ -102,7 +102,9 @@ PARAMETERLESS = re.compile(
 
 CONTAINERS = {"torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.ParameterList", "torch.nn.ParameterDict"}
 
-OPTIMIZER_NAME = re.compile(r"(^|_)opt(s|im|imizer|imizers|imiser)?(_|$|\d)|optimi[sz]er|(^|_)optim(_|$)", re.IGNORECASE)
+OPTIMIZER_NAME = re.compile(
+    r"(^|_)opt(s|im|imizer|imizers|imiser)?(_|$|\d)|optimi[sz]er|(^|_)optim(_|$)", re.IGNORECASE
+)
 SCHEDULER_NAME = re.compile(r"sched|lr_decay$|^lrs$", re.IGNORECASE)
 SCALER_NAME = re.compile(r"(^|_)(grad_?)?scaler$", re.IGNORECASE)
 MODEL_NAME = re.compile(
@@ -122,7 +124,9 @@ TRAIN_NAME = re.compile(r"(^|_|\.)(train|training|trn|tr)(_|\.|$|er_?l)|(^|_|\.)
                         r"(loader|ds|set|data|dl|iter|dataloader|dataset|generator)", re.IGNORECASE)  # fmt: skip
 LOADER_NAME = re.compile(r"loader|(^|_)(dl|batches|iterator|dataiter)(_|$)|(^|_)(train|val|valid|test)(_?data|_?set|_?ds|_?iter)?"
                          r"(_batches)?$|(^|_)dataset$", re.IGNORECASE)  # fmt: skip
-TARGET_NAME = re.compile(r"target|label|^y$|^ys$|_y$|^y_|^yb$|^gt|ground|^tgt|truth|actual|^t$|mask|weight", re.IGNORECASE)
+TARGET_NAME = re.compile(
+    r"target|label|^y$|^ys$|_y$|^y_|^yb$|^gt|ground|^tgt|truth|actual|^t$|mask|weight", re.IGNORECASE
+)
 
 
 def canonical(name: str) -> str:

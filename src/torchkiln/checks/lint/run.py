@@ -120,7 +120,9 @@ class _Lines:
     def __init__(self, done: Read) -> None:
         self._lines = {s.name: s.lines for s in done.sources} | {t.name: t.text.splitlines() for t in done.texts}
         self._cells = {
-            f"{name}:cell{cell}": [line for line, place in zip(self._lines[name], places, strict=False) if place[0] == cell]
+            f"{name}:cell{cell}": [
+                line for line, place in zip(self._lines[name], places, strict=False) if place[0] == cell
+            ]
             for name, places in done.cells.items()
             for cell in {c for c, _ in places}
         }
@@ -174,6 +176,3 @@ def _new(findings: list[Finding], shown: _Lines, baseline: Path) -> list[Finding
 def write_baseline(report: Report, file: Path) -> None:
     """Write down what is found now, so that later runs name what is new."""
     file.write_text(json.dumps({"known": sorted(fingerprints(report, report))}, indent=1) + "\n", encoding="utf-8")
-
-
-

@@ -247,7 +247,11 @@ class Source:
         if isinstance(target, ast.Tuple | ast.List):
             value = assign.value
             for place, one in enumerate(target.elts):
-                if assign.how == "=" and isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
+                if (
+                    assign.how == "="
+                    and isinstance(value, ast.Tuple | ast.List)
+                    and len(value.elts) == len(target.elts)
+                ):
                     self._bind(one, Assign(assign.node, value.elts[place]), function)
                 else:
                     how = f"[{place}]" if assign.how == "=" else assign.how

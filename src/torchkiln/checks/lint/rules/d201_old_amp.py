@@ -58,7 +58,11 @@ def check(view: View) -> Iterator[Found]:
                 yield Found(call, source, f"{full} is deprecated", _mend(source, call, full))
         for node in ast.walk(source.tree):
             name = f"{node.module}." if isinstance(node, ast.ImportFrom) and node.module else ""
-            if name and not used and any(name.startswith(o) or any(f"{name}{a.name}." == o for a in node.names) for o in OLD):  # type: ignore[attr-defined]
+            if (
+                name
+                and not used
+                and any(name.startswith(o) or any(f"{name}{a.name}." == o for a in node.names) for o in OLD)
+            ):  # type: ignore[attr-defined]
                 yield Found(node, source, f"{name[:-1]} is deprecated")
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 for one in node.decorator_list:
@@ -71,7 +75,11 @@ def _mend(source: Source, call: ast.Call, full: str) -> list[Edit]:
     last = full.rpartition(".")[2]
     written = dotted(call.func)
     device = "cuda" if full.startswith("torch.cuda") else "cpu"
-    if last not in RENAMED or not written.startswith("torch.") or any(not isinstance(a, ast.Constant) for a in call.args):
+    if (
+        last not in RENAMED
+        or not written.startswith("torch.")
+        or any(not isinstance(a, ast.Constant) for a in call.args)
+    ):
         return []
     name = replaced(call.func, f"torch.amp.{last}")
     if call.args or call.keywords:

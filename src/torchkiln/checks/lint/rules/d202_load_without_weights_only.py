@@ -47,6 +47,14 @@ def check(view: View) -> Iterator[Found]:
     for call, function in view.calls("torch.load"):
         given = keyword(call, "weights_only")
         if given is None and not spread(call):
-            yield Found(call, function.source, "torch.load without weights_only", [another_argument(call, "weights_only=True")], safe=False)
+            yield Found(
+                call,
+                function.source,
+                "torch.load without weights_only",
+                [another_argument(call, "weights_only=True")],
+                safe=False,
+            )
         elif given is not None and constant(given) is False:
-            yield Found(call, function.source, "torch.load runs what the file holds", [replaced(given, "True")], safe=False)
+            yield Found(
+                call, function.source, "torch.load runs what the file holds", [replaced(given, "True")], safe=False
+            )

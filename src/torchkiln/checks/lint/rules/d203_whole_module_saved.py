@@ -65,7 +65,11 @@ def _given(call: ast.Call) -> ast.expr | None:
     """What is saved: a name by itself, or as a value of a dict."""
     first = call.args[0] if call.args else None
     if isinstance(first, ast.Dict):
-        models = [v for k, v in zip(first.keys, first.values, strict=True) if isinstance(k, ast.Constant) and k.value in ("model", "net", "network")]
+        models = [
+            v
+            for k, v in zip(first.keys, first.values, strict=True)
+            if isinstance(k, ast.Constant) and k.value in ("model", "net", "network")
+        ]
         first = models[0] if models else None
     return first if first is not None and dotted(first) else None
 

@@ -57,5 +57,7 @@ def check(view: View) -> Iterator[Found]:
                 for one in node.decorator_list:
                     if source.resolve(one) in OLD:
                         yield Found(one, source, f"{source.resolve(one)} is no longer developed")
-                if isinstance(node, ast.ClassDef) and any(source.resolve(b) == "torch.jit.ScriptModule" for b in node.bases):
+                if isinstance(node, ast.ClassDef) and any(
+                    source.resolve(b) == "torch.jit.ScriptModule" for b in node.bases
+                ):
                     yield Found(node, source, "ScriptModule is no longer developed")

@@ -57,9 +57,15 @@ def check(view: View) -> Iterator[Found]:
             step = region.of("step", key=key)[0]
             if _cleared(region, key) or region.opaque(key, *_models(region, key)) or _once(step):
                 continue
-            before = [e for e in region.trace.events if e.kind == "zero" and e.key in (key, "*") and not set(e.loops) >= set(step.loops)]
+            before = [
+                e
+                for e in region.trace.events
+                if e.kind == "zero" and e.key in (key, "*") and not set(e.loops) >= set(step.loops)
+            ]
             more = "; it is cleared outside the loop only" if before else ""
-            yield at(step, f"no gradients are cleared in the loop around this step{more}", _mend(region, step), safe=False)
+            yield at(
+                step, f"no gradients are cleared in the loop around this step{more}", _mend(region, step), safe=False
+            )
 
 
 def _cleared(region: Region, key: str) -> bool:
@@ -68,7 +74,9 @@ def _cleared(region: Region, key: str) -> bool:
 
 
 def _models(region: Region, key: str) -> list[str]:
-    return [e.key for e in region.of("forward")] + [n for e in region.trace.events if e.kind == "make" and e.key == key for n in e.names]
+    return [e.key for e in region.of("forward")] + [
+        n for e in region.trace.events if e.kind == "make" and e.key == key for n in e.names
+    ]
 
 
 def _once(step: Event) -> bool:

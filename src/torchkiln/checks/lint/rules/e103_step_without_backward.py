@@ -79,14 +79,22 @@ def _elsewhere(region: Region) -> bool:
     if region.of("touch"):
         return True
     for event in region.of("opaque"):
-        if "loss" in event.how or "back" in event.how or "step" in event.how or "train" in event.how or "optim" in event.how:
+        if (
+            "loss" in event.how
+            or "back" in event.how
+            or "step" in event.how
+            or "train" in event.how
+            or "optim" in event.how
+        ):
             return True
         if any("loss" in name.lower() or name.endswith("self") for name in event.names):
             return True
     source = region.events[0].function.source
     functions = {e.function for e in region.events}
     return any(
-        source.called(c) == "torch.autograd.grad" or isinstance(c.func, ast.Attribute) and c.func.attr in ("grad", "vjp")
+        source.called(c) == "torch.autograd.grad"
+        or isinstance(c.func, ast.Attribute)
+        and c.func.attr in ("grad", "vjp")
         for f in functions
         for c in f.calls
     )

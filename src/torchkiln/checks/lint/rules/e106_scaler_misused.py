@@ -59,6 +59,8 @@ from torchkiln.checks.lint.view import Found, View, at
 def check(view: View) -> Iterator[Found]:
     """At most one finding of each kind for an iteration."""
     for region in view.regions:
+        if any("scaler" in (e.function.owner.name.lower() if e.function.owner else "") for e in region.of("step")):
+            continue  # a scaler's own code
         scaled = [e for e in region.of("step") if e.how == "scaled"]
         plain = [e for e in region.of("step") if e.how != "scaled"]
         backs = region.of("backward")
@@ -79,7 +81,12 @@ def _own(region: Region, key: str) -> bool:
     keys = {e.key for e in region.of("step")}
     backs = [e for e in region.of("backward") if e.how != "scaled"]
     unscaled = any(e.kind == "unscale" and e.key == key for e in region.events)
-    return len(keys) == 1 and not backs and not unscaled or any(e.key == key and e.how == "scaled" for e in region.of("step"))
+    return (
+        len(keys) == 1
+        and not backs
+        and not unscaled
+        or any(e.key == key and e.how == "scaled" for e in region.of("step"))
+    )
 
 
 def _early(region: Region) -> Iterator[Found]:

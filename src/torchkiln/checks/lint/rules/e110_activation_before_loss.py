@@ -73,7 +73,11 @@ def check(view: View) -> Iterator[Found]:
             found = view.activations.of(given, frame)
             if found in wrong:
                 name = loss.rpartition(".")[2]
-                yield Found(call, frame.function.source, f"{name} applies its own activation, and its input is the output of a {found}")
+                yield Found(
+                    call,
+                    frame.function.source,
+                    f"{name} applies its own activation, and its input is the output of a {found}",
+                )
 
 
 def losses(view: View) -> Iterator[tuple[ast.Call, Frame, str]]:

@@ -98,7 +98,9 @@ def _cut(view: View, loss: ast.expr, frame: Frame) -> Iterator[Found]:
     if found.state == "off" and not _likely(loss, frame.function):
         return
     how = _how(found.node, found.function)
-    yield Found(found.node, found.function.source, f"{how} cuts the loss off from the parameters, and backward() follows")
+    yield Found(
+        found.node, found.function.source, f"{how} cuts the loss off from the parameters, and backward() follows"
+    )
 
 
 def _likely(loss: ast.expr, function: Function) -> bool:
@@ -113,4 +115,6 @@ def _how(node: ast.AST, function: Function) -> str:
         full = function.source.called(node)
         return full if full.startswith("torch.tensor") else f"{dotted(node.func) or 'this call'} under no_grad" if (
             not full.startswith(("torch.", "float", "int", "numpy"))) else full  # fmt: skip
-    return ".data" if isinstance(node, ast.Attribute) else "a comparison" if isinstance(node, ast.Compare) else "no_grad"
+    return (
+        ".data" if isinstance(node, ast.Attribute) else "a comparison" if isinstance(node, ast.Compare) else "no_grad"
+    )

@@ -110,7 +110,11 @@ def _switched(trace: Trace, call: Event) -> bool:
             return True
         if event.kind == "train" and same and set(event.path) <= set(call.path):
             break
-        if event.kind in ("opaque", "foreign") and (event.kind == "foreign" or root in event.names) and "eval" in event.how:
+        if (
+            event.kind in ("opaque", "foreign")
+            and (event.kind == "foreign" or root in event.names)
+            and "eval" in event.how
+        ):
             return True
     # A loop's later turns follow what stands at its end.
     return any(

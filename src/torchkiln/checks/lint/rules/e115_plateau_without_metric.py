@@ -55,7 +55,9 @@ from torchkiln.checks.lint.values import Frame
 from torchkiln.checks.lint.view import Found, View, replaced
 
 OF_TRAINING = re.compile(r"train|running|(^|_)trn_|^loss$|^epoch_loss$", re.IGNORECASE)
-OF_VALIDATION = re.compile(r"(^|_|\.)(val|valid|validation|dev|test|eval)[a-z]*_?.*(loss|metric|score|acc|err)", re.IGNORECASE)
+OF_VALIDATION = re.compile(
+    r"(^|_|\.)(val|valid|validation|dev|test|eval)[a-z]*_?.*(loss|metric|score|acc|err)", re.IGNORECASE
+)
 
 
 def check(view: View) -> Iterator[Found]:
@@ -72,7 +74,13 @@ def check(view: View) -> Iterator[Found]:
             better = _better(given, frame)
             if better:
                 edit = [replaced(given, better)] if "." not in better and better in function.assigns else []
-                yield Found(call, function.source, f"ReduceLROnPlateau watches the training loss, and {better} is at hand", edit, safe=False)
+                yield Found(
+                    call,
+                    function.source,
+                    f"ReduceLROnPlateau watches the training loss, and {better} is at hand",
+                    edit,
+                    safe=False,
+                )
 
 
 def _better(given: ast.expr, frame: Frame) -> str:

@@ -56,7 +56,7 @@ def check(view: View) -> Iterator[Found]:
         init = one.methods.get("__init__")
         if init is None or not view.project.is_module(one) or not init.is_method or _dataclass(one):
             continue
-        if not _only_modules(view, one):
+        if not _only_modules(view, one) or any(isinstance(n, ast.Raise) for n in init.body):
             continue
         first = next((n for n in inside(init.node) if isinstance(n, ast.Call) and _calls_parent(view, n, init)), None)
         early = [a for a in _kept(view, init) if first is None or position(a) < position(first)]
@@ -71,7 +71,9 @@ def _only_modules(view: View, one: Class) -> bool:
     """Whether all parents are known, so that none can do the work in another way."""
     for base in one.bases:
         there = view.project.object(base, one.source)
-        if not base.startswith(("torch.nn.", "lightning.")) and not (isinstance(there, Class) and view.project.is_module(there)):
+        if not base.startswith(("torch.nn.", "lightning.")) and not (
+            isinstance(there, Class) and view.project.is_module(there)
+        ):
             return False
     return bool(one.bases)
 
@@ -104,7 +106,9 @@ def _kept(view: View, init: Function) -> list[ast.AST]:
             if isinstance(assign.value, ast.Call) and assign.how == "=":
                 full = init.source.called(assign.value)
                 kind = view.values.kind(assign.value, frame)
-                if full == "torch.nn.Parameter" or (kind.name in ("model", "loss") and (kind.made_by.startswith("torch.nn.") or kind.home)):
+                if full == "torch.nn.Parameter" or (
+                    kind.name in ("model", "loss") and (kind.made_by.startswith("torch.nn.") or kind.home)
+                ):
                     found.append(assign.node)
     return sorted(found, key=position)
 

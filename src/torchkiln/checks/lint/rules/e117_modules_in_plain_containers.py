@@ -81,19 +81,27 @@ def _plain(view: View, one: Class, name: str, assigns: list[tuple[Function, Assi
     for method in one.methods.values():
         for call in method.calls:
             func = call.func
-            if isinstance(func, ast.Attribute) and func.attr in ("append", "insert", "extend") and dotted(func.value) == f"self.{name}":
+            if (
+                isinstance(func, ast.Attribute)
+                and func.attr in ("append", "insert", "extend")
+                and dotted(func.value) == f"self.{name}"
+            ):
                 given = call.args[-1] if call.args else None
                 parts = _elements(given) if isinstance(given, ast.List | ast.ListComp) else [given]
                 if any(p is not None and _layer(view, p, method) for p in parts):
                     return Found(call, one.source, message)
         for key, stored in method.assigns.items():
-            if key.startswith(f"self.{name}[") and any(a.value is not None and _layer(view, a.value, method) for a in stored):
+            if key.startswith(f"self.{name}[") and any(
+                a.value is not None and _layer(view, a.value, method) for a in stored
+            ):
                 return Found(stored[0].node, one.source, message)
     return None
 
 
 def _container(value: ast.expr | None, function: Function) -> bool:
-    return isinstance(_literal(value, function), ast.List | ast.Tuple | ast.Dict | ast.ListComp | ast.DictComp | ast.Call)
+    return isinstance(
+        _literal(value, function), ast.List | ast.Tuple | ast.Dict | ast.ListComp | ast.DictComp | ast.Call
+    )
 
 
 def _literal(value: ast.expr | None, function: Function) -> ast.expr | None:
@@ -102,7 +110,11 @@ def _literal(value: ast.expr | None, function: Function) -> ast.expr | None:
         return value if dotted(value.func) in ("list", "dict") and not value.args else _helper(value, function)
     if isinstance(value, ast.Name):
         assigns = [a for a in function.assigns.get(value.id, ()) if a.how == "="]
-        return assigns[0].value if len(assigns) == 1 and isinstance(assigns[0].value, ast.List | ast.ListComp | ast.Dict) else None
+        return (
+            assigns[0].value
+            if len(assigns) == 1 and isinstance(assigns[0].value, ast.List | ast.ListComp | ast.Dict)
+            else None
+        )
     return value
 
 
@@ -139,7 +151,12 @@ def _layer(view: View, node: ast.expr, function: Function) -> bool:
     if isinstance(made, Class):
         return view.project.is_module(made) and not made.name.endswith("Loss") and bool(made.attrs)
     last = full.rpartition(".")[2]
-    return full.startswith("torch.nn.") and full.count(".") == 2 and last[:1].isupper() and not names.PARAMETERLESS.match(full)
+    return (
+        full.startswith("torch.nn.")
+        and full.count(".") == 2
+        and last[:1].isupper()
+        and not names.PARAMETERLESS.match(full)
+    )
 
 
 def _mend(view: View, function: Function, assign: Assign, value: ast.expr) -> list[Edit]:
@@ -150,5 +167,7 @@ def _mend(view: View, function: Function, assign: Assign, value: ast.expr) -> li
         return []
     parts = _elements(value)
     parameters = all(isinstance(p, ast.Call) and function.source.called(p) == "torch.nn.Parameter" for p in parts)
-    kind = ("Parameter" if parameters else "Module") + ("Dict" if isinstance(value, ast.Dict | ast.DictComp) else "List")
+    kind = ("Parameter" if parameters else "Module") + (
+        "Dict" if isinstance(value, ast.Dict | ast.DictComp) else "List"
+    )
     return [inserted(value, f"nn.{kind}("), inserted(value, ")", after=True)]

@@ -80,10 +80,23 @@ def _trains_on(trace: Trace, event: Event) -> bool:
 
 def _back_on(inside: list[Event], event: Event) -> bool:
     for other in inside:
-        if other.kind == "train" and (other.key == event.key or event.key.startswith(f"{other.key}.") or "@" not in other.key and "." not in other.key):
+        if other.kind == "train" and (
+            other.key == event.key
+            or event.key.startswith(f"{other.key}.")
+            or "@" not in other.key
+            and "." not in other.key
+        ):
             return True
-        if other.kind in ("opaque",) and (event.key in other.names or any("." not in n and "@" not in n for n in other.names)):
-            if "train" in other.how or "fit" in other.how or "epoch" in other.how or "mode" in other.how or "step" in other.how:
+        if other.kind in ("opaque",) and (
+            event.key in other.names or any("." not in n and "@" not in n for n in other.names)
+        ):
+            if (
+                "train" in other.how
+                or "fit" in other.how
+                or "epoch" in other.how
+                or "mode" in other.how
+                or "step" in other.how
+            ):
                 return True
     return False
 

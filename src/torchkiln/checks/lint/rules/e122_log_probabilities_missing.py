@@ -72,4 +72,6 @@ def check(view: View) -> Iterator[Found]:
             found = view.activations.of(given, frame)
             if found in wrong:
                 made = "raw scores" if found == "linear" else f"the output of a {found}"
-                yield Found(call, frame.function.source, f"{loss.rpartition('.')[2]} needs {needed}, and its input is {made}")
+                yield Found(
+                    call, frame.function.source, f"{loss.rpartition('.')[2]} needs {needed}, and its input is {made}"
+                )

@@ -81,7 +81,9 @@ def _waiting(view: View, function: Function, back: Event, loop: ast.AST | None) 
         if loop is not None and loop not in above:
             continue
         around = above[: above.index(loop)] if loop is not None else above
-        if any(isinstance(one, ast.If) for one in around) or any(isinstance(a, ast.Lambda | ast.FunctionDef) and loop in above for a in around):
+        if any(isinstance(one, ast.If) for one in around) or any(
+            isinstance(a, ast.Lambda | ast.FunctionDef) and loop in above for a in around
+        ):
             continue
         if _waits(call):
             return call

@@ -47,7 +47,9 @@ def check(view: View) -> Iterator[Found]:
     """One finding for each call."""
     for call, function in view.calls("torch.cuda.empty_cache"):
         if looped(view, call, function):
-            yield Found(call, function.source, "the cache is emptied in every turn of a loop", _mend(function, call), safe=False)
+            yield Found(
+                call, function.source, "the cache is emptied in every turn of a loop", _mend(function, call), safe=False
+            )
 
 
 def looped(view: View, node: ast.AST, function: Function, depth: int = 0) -> bool:

@@ -67,9 +67,15 @@ def _sized(view: View, loop: ast.For, function: Function) -> bool:
     if isinstance(it, ast.Name):
         assigns = view.flow.reaching(it.id, it, function)
         return bool(assigns) and all(
-            isinstance(a.value, ast.Call) and a.how == "=" and function.source.called(a.value) in names.FACTORIES for a in assigns
+            isinstance(a.value, ast.Call) and a.how == "=" and function.source.called(a.value) in names.FACTORIES
+            for a in assigns
         )
-    if not isinstance(it, ast.Call) or dotted(it.func) != "range" or len(it.args) != 1 or not isinstance(loop.target, ast.Name):
+    if (
+        not isinstance(it, ast.Call)
+        or dotted(it.func) != "range"
+        or len(it.args) != 1
+        or not isinstance(loop.target, ast.Name)
+    ):
         return False
     tensor = _tensor(it.args[0], function)
     return bool(tensor) and _indexed(loop, tensor, loop.target.id)
@@ -99,8 +105,11 @@ def _indexed(loop: ast.For, tensor: str, index: str) -> bool:
     for one in inside(loop):
         if isinstance(one, ast.Subscript) and dotted(one.value) == tensor:
             first = one.slice.elts[0] if isinstance(one.slice, ast.Tuple) and one.slice.elts else one.slice
-            if isinstance(first, ast.Name) and first.id == index or isinstance(one.slice, ast.Tuple) and any(
-                isinstance(e, ast.Name) and e.id == index for e in one.slice.elts
+            if (
+                isinstance(first, ast.Name)
+                and first.id == index
+                or isinstance(one.slice, ast.Tuple)
+                and any(isinstance(e, ast.Name) and e.id == index for e in one.slice.elts)
             ):
                 return True
     return False
@@ -113,8 +122,17 @@ def _recurrent(view: View, loop: ast.For, function: Function) -> bool:
         return True
     frame = view.values.frame(function)
     for one in inside(loop):
-        if isinstance(one, ast.Call) and (view.values.kind(one.func, frame).name in ("model", "loss") or dotted(one.func).startswith("self.")):
+        if isinstance(one, ast.Call) and (
+            view.values.kind(one.func, frame).name in ("model", "loss") or dotted(one.func).startswith("self.")
+        ):
             return True
-        if isinstance(one, ast.Call) and dotted(one.func).rpartition(".")[2] in ("print", "plot", "imshow", "save", "write", "backward"):
+        if isinstance(one, ast.Call) and dotted(one.func).rpartition(".")[2] in (
+            "print",
+            "plot",
+            "imshow",
+            "save",
+            "write",
+            "backward",
+        ):
             return True
     return False

@@ -62,7 +62,11 @@ def check(view: View) -> Iterator[Found]:
             continue
         name = dotted(collate)
         home = function.owner
-        target = home.methods.get(name[5:]) if home and name.startswith("self.") else view.project.object(function.source.resolve(collate), function.source)
+        target = (
+            home.methods.get(name[5:])
+            if home and name.startswith("self.")
+            else view.project.object(function.source.resolve(collate), function.source)
+        )
         if isinstance(target, Class):
             target = target.methods.get("__call__")
         if isinstance(target, Function):

@@ -43,4 +43,6 @@ def check(view: View) -> Iterator[Found]:
     for call, _, function in view.methods("zero_grad"):
         given = keyword(call, "set_to_none")
         if given is not None and constant(given) is False:
-            yield Found(call, function.source, "gradients are written with zeros", [replaced(given, "True")], safe=False)
+            yield Found(
+                call, function.source, "gradients are written with zeros", [replaced(given, "True")], safe=False
+            )

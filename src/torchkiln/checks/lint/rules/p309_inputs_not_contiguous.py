@@ -85,6 +85,11 @@ def _turned(view: View, given: ast.expr, run: Event, frame: Frame, depth: int = 
                 return found
     if isinstance(given, ast.Name) and depth < 4:
         assigns = view.flow.reaching(given.id, given, frame.function)
-        if len(assigns) == 1 and assigns[0].value is not None and assigns[0].how == "=" and dotted(assigns[0].value) != given.id:
+        if (
+            len(assigns) == 1
+            and assigns[0].value is not None
+            and assigns[0].how == "="
+            and dotted(assigns[0].value) != given.id
+        ):
             return _turned(view, assigns[0].value, run, frame, depth + 1)
     return None

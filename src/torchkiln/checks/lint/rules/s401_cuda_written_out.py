@@ -59,7 +59,11 @@ def check(view: View) -> Iterator[Found]:
     for source in view.sources:
         for call, _ in source.calls:
             given = constant(keyword(call, "device"))
-            if isinstance(given, str) and given.startswith("cuda") and not isinstance(call.func, ast.Attribute | ast.Name) is True:
+            if (
+                isinstance(given, str)
+                and given.startswith("cuda")
+                and not isinstance(call.func, ast.Attribute | ast.Name) is True
+            ):
                 if getattr(call.func, "attr", "") != "to":
                     yield Found(call, source, "the device is written out")
 

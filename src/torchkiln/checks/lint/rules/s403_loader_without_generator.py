@@ -50,5 +50,10 @@ def check(view: View) -> Iterator[Found]:
         shuffles = constant(argument(call, 2, "shuffle")) is True
         workers = keyword(call, "num_workers")
         works = workers is not None and constant(workers) != 0 and shuffles
-        if (shuffles or works) and not spread(call) and keyword(call, "generator") is None and keyword(call, "worker_init_fn") is None:
+        if (
+            (shuffles or works)
+            and not spread(call)
+            and keyword(call, "generator") is None
+            and keyword(call, "worker_init_fn") is None
+        ):
             yield Found(call, function.source, "the order of this loader hangs on all other random numbers")

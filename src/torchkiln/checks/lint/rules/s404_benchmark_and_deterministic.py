@@ -53,12 +53,20 @@ def check(view: View) -> Iterator[Found]:
             continue
         near = view.project.related(source)
         if not any(_set(f, "deterministic") for s in near for f in s.functions) and not any(
-            s.called(c) in WANTED and (not c.args or constant(c.args[0]) is True) and "use_det" in s.called(c) for s in near for c, _ in s.calls
+            s.called(c) in WANTED and (not c.args or constant(c.args[0]) is True) and "use_det" in s.called(c)
+            for s in near
+            for c, _ in s.calls
         ):
             continue
         for function in source.functions:
             for node in _set(function, "benchmark"):
-                yield Found(node, source, "benchmark picks other algorithms from run to run", [replaced(node.value, "False")], safe=False)
+                yield Found(
+                    node,
+                    source,
+                    "benchmark picks other algorithms from run to run",
+                    [replaced(node.value, "False")],
+                    safe=False,
+                )
 
 
 def _set(function: Function, name: str) -> list[ast.Assign]:

@@ -12,6 +12,9 @@ tensors memory that grows until it runs out.
 ## Bad
 
 ```python
+import torch
+
+
 def evaluate(model, test_loader):
     model.eval()
     correct = 0
@@ -54,7 +57,17 @@ from torchkiln.checks.lint.order import batches, evaluations, within
 from torchkiln.checks.lint.source import dotted, inside
 from torchkiln.checks.lint.view import Edit, Found, View, at
 
-NEEDING = {"grad", "backward", "requires_grad_", "retain_grad", "attack", "perturb", "jacobian", "hessian", "register_hook"}
+NEEDING = {
+    "grad",
+    "backward",
+    "requires_grad_",
+    "retain_grad",
+    "attack",
+    "perturb",
+    "jacobian",
+    "hessian",
+    "register_hook",
+}
 
 
 def check(view: View) -> Iterator[Found]:
@@ -63,7 +76,12 @@ def check(view: View) -> Iterator[Found]:
         seen = set()
         for loop, calls in (*evaluations(trace), *_switched(trace)):
             recorded = [c for c in calls if c.no_grad is False]
-            if recorded and loop.node not in seen and not _needs(loop) and not view.project.is_lightning(loop.frame.function.owner):
+            if (
+                recorded
+                and loop.node not in seen
+                and not _needs(loop)
+                and not view.project.is_lightning(loop.frame.function.owner)
+            ):
                 seen.add(loop.node)
                 yield at(recorded[0], "this evaluation keeps the graph of every batch", _mend(trace, loop), safe=False)
 

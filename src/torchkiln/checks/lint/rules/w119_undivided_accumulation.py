@@ -63,7 +63,9 @@ def check(view: View) -> Iterator[Found]:
             continue
         loss = _loss(backs[0])
         if loss is not None and not _scaled(view, loss, backs[0].frame):
-            yield at(backs[0], "the gradients of several batches are added up, and the loss is not divided by their number")
+            yield at(
+                backs[0], "the gradients of several batches are added up, and the loss is not divided by their number"
+            )
 
 
 def _every_nth(event: Event) -> bool:
@@ -113,4 +115,6 @@ def _scaled(view: View, loss: ast.expr, frame: Frame, depth: int = 0) -> bool:
     if not isinstance(loss, ast.Name) or not key:
         return True
     assigns = view.flow.reaching(key, loss, frame.function)
-    return not assigns or any(a.how != "=" or a.value is None or _scaled(view, a.value, frame, depth + 1) for a in assigns)
+    return not assigns or any(
+        a.how != "=" or a.value is None or _scaled(view, a.value, frame, depth + 1) for a in assigns
+    )

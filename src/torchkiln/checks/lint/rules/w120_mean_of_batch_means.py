@@ -70,7 +70,9 @@ def check(view: View) -> Iterator[Found]:
                 continue
             seen.add(loop.node)
             for key, assigns in function.assigns.items():
-                added = [a for a in assigns if _adds_mean(view, a, key, frame) and loop.node in function.source.above(a.node)]
+                added = [
+                    a for a in assigns if _adds_mean(view, a, key, frame) and loop.node in function.source.above(a.node)
+                ]
                 if added and _divided(view, key, function):
                     message = f"{key} adds up batch means and is divided by the number of batches"
                     yield Found(added[0].node, function.source, message)
@@ -91,7 +93,12 @@ def _even(view: View, iterated: ast.expr | None, frame: Frame) -> bool:
 def _adds_mean(view: View, assign: Assign, key: str, frame: Frame) -> bool:
     """Whether a batch's mean is added, unweighted."""
     value = assign.value
-    if assign.how == "=" and isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add) and dotted(value.left) == key:
+    if (
+        assign.how == "="
+        and isinstance(value, ast.BinOp)
+        and isinstance(value.op, ast.Add)
+        and dotted(value.left) == key
+    ):
         value = value.right
     elif assign.how != "+=":
         return False
@@ -114,7 +121,9 @@ def _mean(view: View, value: ast.expr, frame: Frame, depth: int = 0) -> bool:
         return (kind.name == "loss" or functional) and reduction is None and keyword(value, "reduction") is None
     if isinstance(value, ast.Name) and depth < 4:
         assigns = view.flow.reaching(value.id, value, frame.function)
-        return bool(assigns) and all(a.how == "=" and a.value is not None and _mean(view, a.value, frame, depth + 1) for a in assigns)
+        return bool(assigns) and all(
+            a.how == "=" and a.value is not None and _mean(view, a.value, frame, depth + 1) for a in assigns
+        )
     return isinstance(value, ast.Attribute) and value.attr == "loss"
 
 
@@ -154,10 +163,18 @@ def _mentions(node: ast.expr, key: str) -> bool:
 def _batches(view: View, node: ast.expr, function: Function) -> bool:
     if isinstance(node, ast.Call) and dotted(node.func) == "len" and node.args:
         written = dotted(node.args[0])
-        return bool(written) and not written.endswith("dataset") and view.values.kind(node.args[0], view.values.frame(function)).name == "loader"
+        return (
+            bool(written)
+            and not written.endswith("dataset")
+            and view.values.kind(node.args[0], view.values.frame(function)).name == "loader"
+        )
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, ast.Add) and _batches(view, node.left, function)
     written = dotted(node)
-    if any(isinstance(a.value, ast.Call) and _batches(view, a.value, function) for a in function.assigns.get(written, ())):
+    if any(
+        isinstance(a.value, ast.Call) and _batches(view, a.value, function) for a in function.assigns.get(written, ())
+    ):
         return True
-    return "batches" in written.lower() and "num" in written.lower() or written in ("n_batches", "nb_batches", "batches")
+    return (
+        "batches" in written.lower() and "num" in written.lower() or written in ("n_batches", "nb_batches", "batches")
+    )

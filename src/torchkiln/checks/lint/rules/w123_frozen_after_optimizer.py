@@ -59,7 +59,9 @@ def check(view: View) -> Iterator[Found]:
                 if event.kind != "freeze" or not any(_part(event.key, n) for n in made.names):
                     continue
                 thawed = any(e.kind == "thaw" and _part(e.key, event.key) for e in trace.events)
-                trained = any(e.kind in ("backward", "step") and e.loops and set(e.loops) & set(event.loops) for e in trace.events)
+                trained = any(
+                    e.kind in ("backward", "step") and e.loops and set(e.loops) & set(event.loops) for e in trace.events
+                )
                 if not thawed and not trained:
                     yield at(event, "these parameters are frozen after the optimizer has taken them")
 

@@ -50,7 +50,13 @@ def check(view: View) -> Iterator[Found]:
     for call, function in view.calls(names.LOADER):
         for frame in frames(view, function):
             if use(view, call, frame) == "train" and not _ordered(view, call, frame):
-                yield Found(call, function.source, "this loader gives the training data in a fixed order", _mend(call), safe=False)
+                yield Found(
+                    call,
+                    function.source,
+                    "this loader gives the training data in a fixed order",
+                    _mend(call),
+                    safe=False,
+                )
                 break
 
 
@@ -92,13 +98,22 @@ def _targets(call: ast.Call, frame: Frame) -> list[str]:
 
 def _ordered(view: View, call: ast.Call, frame: Frame) -> bool:
     """Whether the order is chosen in some way, or cannot be told."""
-    if spread(call) or keyword(call, "sampler") is not None or keyword(call, "batch_sampler") is not None or len(call.args) > 3:
+    if (
+        spread(call)
+        or keyword(call, "sampler") is not None
+        or keyword(call, "batch_sampler") is not None
+        or len(call.args) > 3
+    ):
         return True
     shuffle = argument(call, 2, "shuffle")
     if shuffle is not None:
         shuffle, inner = view.values.follow(shuffle, frame)
         if isinstance(shuffle, ast.Name) and shuffle.id in inner.function.params:
-            shuffle = inner.function.default(shuffle.id) if frame.bound or not view.project.callers.get(inner.function) else shuffle
+            shuffle = (
+                inner.function.default(shuffle.id)
+                if frame.bound or not view.project.callers.get(inner.function)
+                else shuffle
+            )
         if constant(shuffle) is not False:
             return True
     given = argument(call, 0, "dataset")

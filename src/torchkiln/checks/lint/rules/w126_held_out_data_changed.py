@@ -74,10 +74,17 @@ def _augmented(view: View, function: Function) -> Iterator[Found]:
             parent = function.source.parents.get(call)
             made = view.flow.made(call.args[0], frame)
             transform = keyword(made[0], "transform") if made else None
-            if isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Tuple) and transform is not None and made:
+            if (
+                isinstance(parent, ast.Assign)
+                and isinstance(parent.targets[0], ast.Tuple)
+                and transform is not None
+                and made
+            ):
                 written = [dotted(t) for t in parent.targets[0].elts]
                 if any(names.HELD_OUT_NAME.search(w) for w in written) and _chance(view, transform, made[1]):
-                    yield Found(call, function.source, "the held-out part shares the random transforms of the training part")
+                    yield Found(
+                        call, function.source, "the held-out part shares the random transforms of the training part"
+                    )
 
 
 def _held_out(call: ast.Call, function: Function) -> bool:

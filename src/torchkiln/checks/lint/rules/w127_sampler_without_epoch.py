@@ -69,4 +69,6 @@ def check(view: View) -> Iterator[Found]:
         if constant(keyword(call, "shuffle")) is False or any(names.HELD_OUT_NAME.search(w) for w in (*targets, given)):
             continue
         if not view.project.any_text(function.source, OTHERS) and view.trains(function.source):
-            yield Found(call, function.source, "nothing calls set_epoch() of this sampler: every epoch has the same order")
+            yield Found(
+                call, function.source, "nothing calls set_epoch() of this sampler: every epoch has the same order"
+            )

@@ -92,7 +92,8 @@ def _draw(view: View, one: Class, function: Function, depth: int = 0) -> tuple[a
             return call, function
         owner = dotted(call.func).rpartition(".")[0]
         if owner.startswith("self.") and any(
-            isinstance(a.value, ast.Call) and f.source.called(a.value) in GENERATORS for f, a in one.attrs.get(owner[5:], ())
+            isinstance(a.value, ast.Call) and f.source.called(a.value) in GENERATORS
+            for f, a in one.attrs.get(owner[5:], ())
         ):
             return call, function
         target = view.project.target(call, function)

@@ -116,7 +116,11 @@ def _totals(view: View, function: Function, loss: str, helper: ast.Call | None =
         func = call.func
         if isinstance(func, ast.Attribute) and func.attr == "append" and call.args and dotted(call.args[0]) == loss:
             key = dotted(func.value)
-            if key not in gone_back and (helper is not None or _looped(function, call)) and _kept_long(function, key, call):
+            if (
+                key not in gone_back
+                and (helper is not None or _looped(function, call))
+                and _kept_long(function, key, call)
+            ):
                 yield Found(call, function.source, f"{key} keeps the graph of every batch", _mend(call.args[0]))
     if helper is not None:
         for given in function.returns:
@@ -128,14 +132,22 @@ def _gone_back(function: Function) -> set[str]:
     """Names that a backward may go through: those it is called on and those that go into them."""
     found: set[str] = set()
     for call in function.calls:
-        if isinstance(call.func, ast.Attribute) and call.func.attr in ("backward", "scale", "manual_backward", "stack", "cat"):
+        if isinstance(call.func, ast.Attribute) and call.func.attr in (
+            "backward",
+            "scale",
+            "manual_backward",
+            "stack",
+            "cat",
+        ):
             for one in (call.func.value, *call.args):
                 found |= {dotted(n) for n in ast.walk(one) if isinstance(n, ast.Name | ast.Attribute)}
     for _ in range(3):
         for key in list(found):
             for assign in function.assigns.get(key, ()):
                 if assign.value is not None:
-                    found |= {dotted(n) for n in ast.walk(assign.value) if isinstance(n, ast.Name | ast.Attribute)} - {""}
+                    found |= {dotted(n) for n in ast.walk(assign.value) if isinstance(n, ast.Name | ast.Attribute)} - {
+                        ""
+                    }
     return found
 
 
@@ -145,7 +157,11 @@ def _holding(value: ast.expr, loss: str) -> ast.expr | None:
         return value
     if isinstance(value, ast.BinOp):
         return _holding(value.left, loss) or _holding(value.right, loss)
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in ("mean", "sum", "clone"):
+    if (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Attribute)
+        and value.func.attr in ("mean", "sum", "clone")
+    ):
         return _holding(value.func.value, loss)
     return None
 

@@ -64,7 +64,11 @@ def check(view: View) -> Iterator[Found]:
         for call, given, result in _fits(view, function):
             data = {given, result} - {""}
             for place, names_ in splits:
-                if position(call) < place and data & names_ and not any(w in given.lower() for w in ("train", "label", "target")):
+                if (
+                    position(call) < place
+                    and data & names_
+                    and not any(w in given.lower() for w in ("train", "label", "target"))
+                ):
                     if given not in ("y", "labels", "targets"):
                         yield Found(call, function.source, f"this is fitted on {given}, which is split afterwards")
                         break
