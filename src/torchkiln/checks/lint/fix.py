@@ -1,10 +1,11 @@
 """Mends: pieces of text put in place of others, kept only where the file still parses and the finding is gone.
 
-The positions come from `ast`, and nothing but the piece itself is written, so that comments and layout stay as they are.
+The positions come from `ast`, and nothing but the piece is written: comments and layout stay as they are.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -119,7 +120,8 @@ def _look(name: str, done: Read, rules: set[str]) -> list[Raw]:
 
 
 def _text(name: str, done: Read) -> str:
-    return next(x.text for x in (*done.sources, *done.texts) if x.name == name)
+    found = {t.name: t.text for t in done.texts} | {s.name: s.text for s in done.sources}
+    return found[name]
 
 
 def _set(name: str, done: Read, text: str) -> bool:
@@ -145,7 +147,7 @@ def applied(text: str, edits: Sequence[Edit]) -> str | None:
     for line in raw.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     spans = sorted({(_offset(starts, e.start), _offset(starts, e.end), e.text) for e in edits})
-    if any(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False)):
+    if any(a[1] > b[0] for a, b in itertools.pairwise(spans)):
         return None
     for start, end, new in reversed(spans):
         raw = raw[:start] + new.encode("utf-8") + raw[end:]

@@ -9,12 +9,16 @@ from torchkiln.checks.lint.project import Project
 from torchkiln.checks.lint.source import Assign, Function, Source, dotted, inside, position
 from torchkiln.checks.lint.values import Frame, Values
 
-SHAPING = {"view", "reshape", "squeeze", "unsqueeze", "flatten", "float", "double", "half", "to", "cuda", "cpu", "permute",
-           "transpose", "contiguous", "t", "view_as", "type", "type_as", "clone", "reshape_as", "expand", "bfloat16",
-           "clamp", "clip", "movedim", "unflatten", "chunk", "detach"}  # fmt: skip
+SHAPING = {
+    "view", "reshape", "squeeze", "unsqueeze", "flatten", "float", "double", "half", "to", "cuda", "cpu",
+    "permute", "transpose", "contiguous", "t", "view_as", "type", "type_as", "clone", "reshape_as", "expand",
+    "bfloat16", "clamp", "clip", "movedim", "unflatten", "chunk", "detach",
+}  # fmt: skip
 """Methods that leave the numbers, or their meaning, as they were."""
-MUTATING = {"append", "extend", "insert", "add_", "copy_", "mul_", "sub_", "div_", "index_add_", "scatter_", "fill_",
-            "update", "backward", "scatter_add_", "index_copy_", "masked_fill_", "setdefault", "add"}  # fmt: skip
+MUTATING = {
+    "append", "extend", "insert", "add_", "copy_", "mul_", "sub_", "div_", "index_add_", "scatter_", "fill_",
+    "update", "scatter_add_", "index_copy_", "masked_fill_", "setdefault", "add",
+}  # fmt: skip
 
 
 class Flow:
@@ -58,8 +62,7 @@ class Flow:
                 if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
                     found.add(dotted(node.value))
                 elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATING:
-                    if node.func.attr != "backward":
-                        found.add(dotted(node.func.value))
+                    found.add(dotted(node.func.value))
             self._mutated[function] = found
         return key in self._mutated[function]
 

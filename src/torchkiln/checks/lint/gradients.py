@@ -12,16 +12,24 @@ from torchkiln.checks.lint.source import Assign, Class, Function, argument, cons
 from torchkiln.checks.lint.values import Frame
 
 CUTTING = {"detach", "item", "numpy", "tolist", "argmax", "argmin", "long", "int", "bool", "byte", "detach_"}
-KEEPING = {"view", "reshape", "squeeze", "unsqueeze", "flatten", "float", "double", "half", "to", "cuda", "cpu", "permute",
-           "transpose", "contiguous", "t", "clone", "expand", "mean", "sum", "pow", "abs", "log", "exp", "sqrt", "mul",
-           "add", "div", "sub", "neg", "softmax", "log_softmax", "sigmoid", "tanh", "relu", "clamp", "norm", "max", "min",
-           "square", "type_as", "view_as", "bfloat16", "gather", "masked_fill", "matmul", "mm", "bmm", "logsumexp"}  # fmt: skip
-ENDS = {"float", "int", "numpy.array", "numpy.asarray", "torch.tensor", "torch.Tensor", "torch.FloatTensor",
-        "torch.from_numpy", "torch.argmax", "torch.cuda.FloatTensor"}  # fmt: skip
-KEEPING_FUNCTIONS = {
-    f"torch.{n}" for n in ("mean", "sum", "stack", "cat", "log", "exp", "sqrt", "abs", "pow", "square", "softmax", "sigmoid",
-                           "log_softmax", "clamp", "squeeze", "flatten", "mul", "add", "sub", "div", "norm", "relu", "tanh")
+KEEPING = {
+    "view", "reshape", "squeeze", "unsqueeze", "flatten", "float", "double", "half", "to", "cuda", "cpu",
+    "permute", "transpose", "contiguous", "t", "clone", "expand", "mean", "sum", "pow", "abs", "log", "exp",
+    "sqrt", "mul", "add", "div", "sub", "neg", "softmax", "log_softmax", "sigmoid", "tanh", "relu", "clamp",
+    "norm", "max", "min", "square", "type_as", "view_as", "bfloat16", "gather", "masked_fill", "matmul", "mm",
+    "bmm", "logsumexp",
 }  # fmt: skip
+ENDS = {
+    "float", "int", "numpy.array", "numpy.asarray", "torch.tensor", "torch.Tensor", "torch.FloatTensor",
+    "torch.from_numpy", "torch.argmax", "torch.cuda.FloatTensor",
+}  # fmt: skip
+KEEPING_FUNCTIONS = {
+    "mean", "sum", "stack", "cat", "log", "exp", "sqrt", "abs", "pow", "square", "softmax", "sigmoid", "log_softmax",
+    "clamp", "squeeze", "flatten", "mul", "add", "sub", "div", "norm", "relu", "tanh",
+}  # fmt: skip
+"""Of torch, by their last name."""
+LOSS_FUNCTIONS = {"cross_entropy", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+COUNTING = ("enumerate", "tqdm", "track", "trange")
 DEEPEST = 14
 
 
@@ -119,8 +127,7 @@ class Gradients:
 
     def _element(self, value: ast.expr | None, frame: Frame) -> Grad:
         """What a loop takes from a loader is data."""
-        while isinstance(value, ast.Call) and value.args and dotted(value.func).rpartition(".")[2] in ("enumerate", "tqdm",
-                                                                                                      "track", "trange"):  # fmt: skip
+        while isinstance(value, ast.Call) and value.args and dotted(value.func).rpartition(".")[2] in COUNTING:
             value = value.args[0]
         return NONE if value is not None and self.values.kind(value, frame).name == "loader" else UNKNOWN
 
@@ -138,15 +145,19 @@ class Gradients:
             inner = self.of(func.value, frame, depth)
             return inner if inner.state == "cut" else FLOWS
         kind = self.values.kind(func, frame)
-        if kind.name == "loss" or (full.startswith("torch.nn.functional.") and "loss" in full) or full in (
-            "torch.nn.functional.cross_entropy", "torch.nn.functional.kl_div", "torch.nn.functional.binary_cross_entropy"):  # fmt: skip
+        functional = full.startswith("torch.nn.functional.") and ("loss" in full or full[20:] in LOSS_FUNCTIONS)
+        if kind.name == "loss" or functional:
             return self._loss(call, frame, depth)
         target = self.project.target(call, frame.function)
         if kind.name == "model" and not isinstance(target, Class):
             return self._model(call, frame, depth)
         if isinstance(target, Function):
             return self._returned(self.values.enter(call, target, frame), depth)
-        if full in KEEPING_FUNCTIONS or full in ("sum",) or full.startswith("torch.nn.functional."):
+        if (
+            full == "sum"
+            or (full[:6] == "torch." and full[6:] in KEEPING_FUNCTIONS)
+            or full.startswith("torch.nn.functional.")
+        ):
             return self._off(self._joined(call.args, frame, depth), call, frame)
         if method in KEEPING and isinstance(func, ast.Attribute):
             return self._joined((func.value, *call.args), frame, depth)

@@ -85,12 +85,16 @@ FACTORIES = {
     for name in ("zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange", "eye", "linspace",
                  "logspace", "tensor")
 }  # fmt: skip
-FOREIGN_ROOTS = ("accelerate", "deepspeed", "colossalai", "horovod", "lightning.fabric", "lightning.Fabric", "skorch",
-                 "composer", "apex", "oneflow", "torch_xla", "poptorch", "megatron", "fairscale", "ignite", "opacus")  # fmt: skip
+FOREIGN_ROOTS = (
+    "accelerate", "deepspeed", "colossalai", "horovod", "lightning.fabric", "lightning.Fabric", "skorch",
+    "composer", "apex", "oneflow", "torch_xla", "poptorch", "megatron", "fairscale", "ignite", "opacus",
+)  # fmt: skip
 """Libraries that own steps, gradients or wrapped models: what goes through them is not judged."""
 
-METHODS_OF_SELF = {"to", "cuda", "cpu", "train", "eval", "half", "float", "double", "bfloat16", "requires_grad_",
-                   "to_empty", "share_memory", "type", "compile"}  # fmt: skip
+METHODS_OF_SELF = {
+    "to", "cuda", "cpu", "train", "eval", "half", "float", "double", "bfloat16", "requires_grad_", "to_empty",
+    "share_memory", "type", "compile",
+}  # fmt: skip
 """Methods of a module that return it."""
 
 PARAMETERLESS = re.compile(
@@ -122,8 +126,11 @@ HELD_OUT_NAME = re.compile(r"(^|_|\.)(val|valid|validation|test|eval|evaluation|
                            re.IGNORECASE)  # fmt: skip
 TRAIN_NAME = re.compile(r"(^|_|\.)(train|training|trn|tr)(_|\.|$|er_?l)|(^|_|\.)(train|training|trn)"
                         r"(loader|ds|set|data|dl|iter|dataloader|dataset|generator)", re.IGNORECASE)  # fmt: skip
-LOADER_NAME = re.compile(r"loader|(^|_)(dl|batches|iterator|dataiter)(_|$)|(^|_)(train|val|valid|test)(_?data|_?set|_?ds|_?iter)?"
-                         r"(_batches)?$|(^|_)dataset$", re.IGNORECASE)  # fmt: skip
+LOADER_NAME = re.compile(
+    r"loader|(^|_)(dl|batches|iterator|dataiter)(_|$)|(^|_)dataset$|"
+    r"(^|_)(train|val|valid|test)(_?data|_?set|_?ds|_?iter)?(_batches)?$",
+    re.IGNORECASE,
+)
 TARGET_NAME = re.compile(
     r"target|label|^y$|^ys$|_y$|^y_|^yb$|^gt|ground|^tgt|truth|actual|^t$|mask|weight", re.IGNORECASE
 )

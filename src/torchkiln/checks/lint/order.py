@@ -32,10 +32,8 @@ class Region:
     @property
     def repeats(self) -> bool:
         """Whether this is known to happen again and again: a loop, or a step of Lightning's."""
-        return (
-            self.loop is not None
-            or self.trace.root.name in ("training_step", "train_step")
-            and bool(self.of("backward"))
+        return self.loop is not None or (
+            self.trace.root.name in ("training_step", "train_step") and bool(self.of("backward"))
         )
 
     @property

@@ -44,7 +44,7 @@ def command(
     print("\n".join(printed(report, form)))  # noqa: T201
     for line in (*report.notes, *report.faults):
         print(line, file=sys.stderr)  # noqa: T201
-    if any(one.tier in failing for one in report):
+    if any(str(one.tier) in failing for one in report):
         return 1
     return 2 if report.faults else 0
 

@@ -58,9 +58,9 @@ class Project:
                 return found
             for base in source.stars:
                 home = self.module(base, source)
-                found = home and (home.classes.get(name) or home.top.inner.get(name))
-                if found:
-                    return found
+                there = home.classes.get(name) or home.top.inner.get(name) if home is not None else None
+                if there is not None:
+                    return there
             return None
         base, _, last = name.rpartition(".")
         home = self.module(base, source)

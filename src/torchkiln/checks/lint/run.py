@@ -91,7 +91,7 @@ def look(sources: Sequence[Source], texts: Sequence[Text], rules: set[str]) -> l
 
 
 def _line(found: Found) -> int:
-    return found.line or getattr(found.node, "lineno", 1)
+    return found.line or int(getattr(found.node, "lineno", 1))
 
 
 def located(raw: Iterable[Raw], done: Read) -> list[tuple[Found, Finding]]:

@@ -1,4 +1,4 @@
-"""One file of Python, parsed and indexed in a single walk: functions, classes, calls, assignments, what names stand for.
+"""One file of Python, parsed and indexed in a single walk: functions, classes, calls, assignments, names.
 
 Nothing that is read is imported or executed.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from torchkiln.checks.lint import names
 
@@ -89,6 +90,9 @@ class Class:
     attrs: dict[str, list[tuple[Function, Assign]]] = field(default_factory=lambda: defaultdict(list))
 
 
+Scope = tuple[Function, Class | None]
+
+
 class Source:
     """A parsed file.
 
@@ -112,8 +116,6 @@ class Source:
         self.classes: dict[str, Class] = {}
         self.calls: list[tuple[ast.Call, Function]] = []
         self.owners: dict[ast.AST, Function] = {}
-        self.attributes: list[ast.Attribute] = []
-        self.loads: set[str] = set()
         self._resolved: dict[ast.AST, str] = {}
         self.top = Function(self, self.tree, "<module>")
         self._index()
@@ -150,12 +152,12 @@ class Source:
                     children.append((value, function, home))
             stack.extend(children[::-1])
 
-    def _call(self, node: ast.Call, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _call(self, node: ast.Call, function: Function, home: Class | None) -> Scope:
         self.calls.append((node, function))
         function.calls.append(node)
         return function, home
 
-    def _function(self, node: Functions, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _function(self, node: Functions, function: Function, home: Class | None) -> Scope:
         name = getattr(node, "name", "<lambda>")
         arguments = node.args
         params = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
@@ -170,21 +172,19 @@ class Source:
             made.returns.append(node.body)
         return made, None
 
-    def _class(self, node: ast.ClassDef, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _class(self, node: ast.ClassDef, function: Function, home: Class | None) -> Scope:
         made = Class(self, node, node.name)
         self.classes.setdefault(node.name, made)
         return function, made
 
-    def _import(self, node: ast.Import, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _import(self, node: ast.Import, function: Function, home: Class | None) -> Scope:
         for alias in node.names:
             self.imports[alias.asname or alias.name.partition(".")[0]] = (
                 alias.name if alias.asname else alias.name.partition(".")[0]
             )
         return function, home
 
-    def _import_from(
-        self, node: ast.ImportFrom, function: Function, home: Class | None
-    ) -> tuple[Function, Class | None]:
+    def _import_from(self, node: ast.ImportFrom, function: Function, home: Class | None) -> Scope:
         base = node.module or ""
         if node.level:
             parts = self.module.split(".")
@@ -197,46 +197,38 @@ class Source:
                 self.imports[alias.asname or alias.name] = f"{base}.{alias.name}" if base else alias.name
         return function, home
 
-    def _assign(self, node: ast.Assign, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _assign(self, node: ast.Assign, function: Function, home: Class | None) -> Scope:
         for target in node.targets:
             self._bind(target, Assign(node, node.value), function, home)
         return function, home
 
-    def _ann_assign(self, node: ast.AnnAssign, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _ann_assign(self, node: ast.AnnAssign | ast.NamedExpr, function: Function, home: Class | None) -> Scope:
         if node.value is not None:
             self._bind(node.target, Assign(node, node.value), function, home)
         return function, home
 
-    def _aug_assign(self, node: ast.AugAssign, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _aug_assign(self, node: ast.AugAssign, function: Function, home: Class | None) -> Scope:
         self._bind(node.target, Assign(node, node.value, "+="), function, home)
         return function, home
 
-    def _named(self, node: ast.NamedExpr, function: Function, home: Class | None) -> tuple[Function, Class | None]:
-        self._bind(node.target, Assign(node, node.value), function, home)
-        return function, home
-
-    def _for(self, node: ast.For, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _for(self, node: ast.For, function: Function, home: Class | None) -> Scope:
         function.loops.append(node)
         self._bind(node.target, Assign(node, node.iter, "for"), function)
         return function, home
 
-    def _while(self, node: ast.While, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _while(self, node: ast.While, function: Function, home: Class | None) -> Scope:
         function.loops.append(node)
         return function, home
 
-    def _with(self, node: ast.With, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _with(self, node: ast.With, function: Function, home: Class | None) -> Scope:
         for item in node.items:
             if item.optional_vars is not None:
                 self._bind(item.optional_vars, Assign(node, item.context_expr, "with"), function)
         return function, home
 
-    def _return(self, node: ast.Return, function: Function, home: Class | None) -> tuple[Function, Class | None]:
+    def _return(self, node: ast.Return, function: Function, home: Class | None) -> Scope:
         if node.value is not None:
             function.returns.append(node.value)
-        return function, home
-
-    def _attribute(self, node: ast.Attribute, function: Function, home: Class | None) -> tuple[Function, Class | None]:
-        self.attributes.append(node)
         return function, home
 
     def _bind(self, target: ast.expr, assign: Assign, function: Function, home: Class | None = None) -> None:
@@ -326,7 +318,8 @@ class Source:
         return ast.get_source_segment(self.text, node) or ""
 
 
-VISITORS: dict[type, object] = {
+Visitor = Callable[[Source, Any, Function, "Class | None"], Scope]
+VISITORS: dict[type, Visitor] = {
     ast.Call: Source._call,
     ast.FunctionDef: Source._function,
     ast.AsyncFunctionDef: Source._function,
@@ -337,14 +330,13 @@ VISITORS: dict[type, object] = {
     ast.Assign: Source._assign,
     ast.AnnAssign: Source._ann_assign,
     ast.AugAssign: Source._aug_assign,
-    ast.NamedExpr: Source._named,
+    ast.NamedExpr: Source._ann_assign,
     ast.For: Source._for,
     ast.AsyncFor: Source._for,
     ast.While: Source._while,
     ast.With: Source._with,
     ast.AsyncWith: Source._with,
     ast.Return: Source._return,
-    ast.Attribute: Source._attribute,
 }
 
 

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import NamedTuple
 
 from torchkiln.checks.lint.activation import Activations
-from torchkiln.checks.lint.events import Event, Trace, Tracer
+from torchkiln.checks.lint.events import Event, Trace
 from torchkiln.checks.lint.flow import Flow
 from torchkiln.checks.lint.gradients import Gradients
 from torchkiln.checks.lint.order import Region, regions
 from torchkiln.checks.lint.project import Project
 from torchkiln.checks.lint.source import Class, Function, Source
 from torchkiln.checks.lint.values import Values
+from torchkiln.checks.lint.walk import Tracer
 
 
 class Edit(NamedTuple):
@@ -121,10 +122,8 @@ def replaced(node: ast.AST, text: str) -> Edit:
 
 def inserted(node: ast.AST, text: str, after: bool = False) -> Edit:
     """Text before a node, or behind it."""
-    if after:
-        place = (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
-    else:
-        place = (node.lineno, node.col_offset)  # type: ignore[attr-defined]
+    line, column = ("end_lineno", "end_col_offset") if after else ("lineno", "col_offset")
+    place = (getattr(node, line), getattr(node, column))
     return Edit(place, place, text)
 
 

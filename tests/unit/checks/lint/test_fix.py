@@ -52,8 +52,8 @@ def test_a_mend_parses_removes_its_finding_and_is_done_once(rule: str, tmp_path:
     assert path.read_text() == once
 
 
-MENDED = {"E101", "E108", "E116", "E117", "W113", "W125", "W126", "W129", "W131", "D201", "D202", "D203", "D206", "D207",
-          "P302", "P304", "P308", "S404", "E115"}  # fmt: skip
+MENDED = {"E101", "E108", "E116", "E117", "W113", "W125", "W126", "W129", "W131", "D201", "D202", "D203", "D206",
+          "D207", "P302", "P304", "P308", "S404", "E115"}  # fmt: skip
 
 
 def test_a_mend_that_does_not_hold_is_not_written(tmp_path: Path) -> None:

@@ -57,13 +57,10 @@ def check(view: View) -> Iterator[Found]:
                 used = True
                 yield Found(call, source, f"{full} is deprecated", _mend(source, call, full))
         for node in ast.walk(source.tree):
-            name = f"{node.module}." if isinstance(node, ast.ImportFrom) and node.module else ""
-            if (
-                name
-                and not used
-                and any(name.startswith(o) or any(f"{name}{a.name}." == o for a in node.names) for o in OLD)
-            ):  # type: ignore[attr-defined]
-                yield Found(node, source, f"{name[:-1]} is deprecated")
+            if isinstance(node, ast.ImportFrom) and not used:
+                modules = [f"{node.module}.", *(f"{node.module}.{a.name}." for a in node.names)]
+                if any(m.startswith(OLD) for m in modules):
+                    yield Found(node, source, f"{node.module} is deprecated")
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 for one in node.decorator_list:
                     full = source.resolve(one)

@@ -6,8 +6,8 @@
 
 ## Why
 
-A pickle runs whatever code it holds. Since torch 2.6 the default is safe; on older ones, and where it is switched off,
-a file from elsewhere can do anything.
+A pickle runs whatever code it holds. Since torch 2.6 the default is safe; on older ones, and where it is switched
+off, a file from elsewhere can do anything.
 
 ## Bad
 

@@ -6,8 +6,8 @@
 
 ## Why
 
-The file holds the path of the class, not its code: after a change of the code, a rename or a move it cannot be loaded, and
-loading it runs pickled code.
+The file holds the path of the class, not its code: after a change of the code, a rename or a move it cannot be
+loaded, and loading it runs pickled code.
 
 ## Bad
 

@@ -6,7 +6,8 @@ A program is started by `python -m torch.distributed.launch`: in a shell script,
 
 ## Why
 
-It is deprecated in favour of `torchrun`, which restarts failed workers and sets the ranks as environment variables.
+It is deprecated in favour of `torchrun`, which restarts failed workers and sets the ranks as environment
+variables.
 
 ## Bad
 
@@ -52,11 +53,11 @@ def check(view: View) -> Iterator[Found]:
         if "distributed.launch" not in source.text:
             continue
         for node in ast.walk(source.tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _said(source, node):
-                yield Found(node, source, "torch.distributed.launch is deprecated")
-            elif isinstance(node, ast.ImportFrom) and node.module == "torch.distributed.launch":
-                yield Found(node, source, "torch.distributed.launch is deprecated")
-            elif isinstance(node, ast.Import) and any(a.name == "torch.distributed.launch" for a in node.names):
+            if (
+                (isinstance(node, ast.Constant) and isinstance(node.value, str) and _said(source, node))
+                or (isinstance(node, ast.ImportFrom) and node.module == "torch.distributed.launch")
+                or (isinstance(node, ast.Import) and any(a.name == "torch.distributed.launch" for a in node.names))
+            ):
                 yield Found(node, source, "torch.distributed.launch is deprecated")
 
 

@@ -6,8 +6,8 @@
 
 ## Why
 
-Since torch 0.4 a tensor is a variable: `Variable(x)` gives x back, and `volatile=True` does nothing, so that an evaluation
-meant to be without gradients keeps them.
+Since torch 0.4 a tensor is a variable: `Variable(x)` gives x back, and `volatile=True` does nothing, so that an
+evaluation meant to be without gradients keeps them.
 
 ## Bad
 

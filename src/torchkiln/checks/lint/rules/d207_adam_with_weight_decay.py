@@ -6,8 +6,8 @@
 
 ## Why
 
-There it is added to the gradient and then divided by Adam's scale: weights with large gradients decay less. `AdamW`
-decays all alike, which is what is mostly meant.
+There it is added to the gradient and then divided by Adam's scale: weights with large gradients decay less.
+`AdamW` decays all alike, which is what is mostly meant.
 
 ## Bad
 

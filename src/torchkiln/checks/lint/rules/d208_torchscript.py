@@ -6,8 +6,8 @@
 
 ## Why
 
-TorchScript is no longer developed: it does not know newer Python, its errors are hard to read, and torch 2.9 and later
-warn of it.
+TorchScript is no longer developed: it does not know newer Python, its errors are hard to read, and torch 2.9 and
+later warn of it.
 
 ## Bad
 

@@ -66,6 +66,6 @@ def _region(region: Region) -> Iterator[Found]:
                 if cleared is not None and together(event, cleared):
                     yield at(cleared, "the gradients of this backward are cleared before the step can use them")
                 break
-            if event.kind == "zero" and (event.key == step.key or event.key == "*" and len(optimizers) == 1):
-                if event.loops == step.loops and set(event.path) <= set(step.path):
-                    cleared = event
+            mine = event.key == step.key or (event.key == "*" and len(optimizers) == 1)
+            if event.kind == "zero" and mine and event.loops == step.loops and set(event.path) <= set(step.path):
+                cleared = event

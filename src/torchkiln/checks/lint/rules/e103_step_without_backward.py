@@ -6,8 +6,8 @@ A training loop computes a loss and calls `optimizer.step()`, but `backward()` c
 
 ## Why
 
-Without `backward()` there are no gradients and nothing is learned. Before it, the step uses those of the turn before,
-which `zero_grad()` has mostly cleared.
+Without `backward()` there are no gradients and nothing is learned. Before it, the step uses those of the turn
+before, which `zero_grad()` has mostly cleared.
 
 ## Bad
 
@@ -93,8 +93,7 @@ def _elsewhere(region: Region) -> bool:
     functions = {e.function for e in region.events}
     return any(
         source.called(c) == "torch.autograd.grad"
-        or isinstance(c.func, ast.Attribute)
-        and c.func.attr in ("grad", "vjp")
+        or (isinstance(c.func, ast.Attribute) and c.func.attr in ("grad", "vjp"))
         for f in functions
         for c in f.calls
     )

@@ -7,8 +7,8 @@ wrapped (FSDP, DDP, `DataParallel`, `torch.compile`).
 
 ## Why
 
-The optimizer keeps the parameters it was given. Those of a new head, or those that FSDP makes, are never updated. DDP
-and `compile` keep the parameters; there it is an order that breaks with the next wrapper.
+The optimizer keeps the parameters it was given. Those of a new head, or those that FSDP makes, are never updated.
+DDP and `compile` keep the parameters; there it is an order that breaks with the next wrapper.
 
 ## Bad
 

@@ -6,8 +6,8 @@ An optimizer takes a model's parameters, and then the model is moved by `.to(dev
 
 ## Why
 
-On some devices (XLA), and with state that the optimizer has already made, the moved model has other parameters or the
-state stays on the old device. torch asks for this order: move, then build the optimizer.
+On some devices (XLA), and with state that the optimizer has already made, the moved model has other parameters or
+the state stays on the old device. torch asks for this order: move, then build the optimizer.
 
 ## Bad
 

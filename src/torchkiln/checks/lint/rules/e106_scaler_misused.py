@@ -2,13 +2,13 @@
 
 ## What
 
-With a `GradScaler`: a step without `update()`, `update()` before the step, `optimizer.step()` beside or in place of
-`scaler.step(optimizer)`, or `backward()` on the loss itself where the scaler steps.
+With a `GradScaler`: a step without `update()`, `update()` before the step, `optimizer.step()` beside or in place
+of `scaler.step(optimizer)`, or `backward()` on the loss itself where the scaler steps.
 
 ## Why
 
-Without `update()` the scale never adapts. An optimizer that steps by itself uses gradients that are thousands of times
-too large. A scaler that unscales gradients which were never scaled makes them vanish.
+Without `update()` the scale never adapts. An optimizer that steps by itself uses gradients that are thousands of
+times too large. A scaler that unscales gradients which were never scaled makes them vanish.
 
 ## Bad
 
@@ -81,17 +81,13 @@ def _own(region: Region, key: str) -> bool:
     keys = {e.key for e in region.of("step")}
     backs = [e for e in region.of("backward") if e.how != "scaled"]
     unscaled = any(e.kind == "unscale" and e.key == key for e in region.events)
-    return (
-        len(keys) == 1
-        and not backs
-        and not unscaled
-        or any(e.key == key and e.how == "scaled" for e in region.of("step"))
+    return (len(keys) == 1 and not backs and not unscaled) or any(
+        e.key == key and e.how == "scaled" for e in region.of("step")
     )
 
 
 def _early(region: Region) -> Iterator[Found]:
     """An update before the first step of its turn."""
     acting = [e for e in region.events if e.kind == "update" or (e.kind == "step" and e.how == "scaled")]
-    if len(acting) == 2 and acting[0].kind == "update" and acting[1].kind == "step" and together(*acting):
-        if acting[0].loops == acting[1].loops:
-            yield at(acting[0], "scaler.update() before scaler.step()")
+    if [e.kind for e in acting] == ["update", "step"] and together(*acting) and acting[0].loops == acting[1].loops:
+        yield at(acting[0], "scaler.update() before scaler.step()")

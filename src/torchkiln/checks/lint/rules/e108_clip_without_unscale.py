@@ -2,7 +2,8 @@
 
 ## What
 
-`scaler.scale(loss).backward()`, a clip, `scaler.step(optimizer)`, and no `scaler.unscale_(optimizer)` before the clip.
+`scaler.scale(loss).backward()`, a clip, `scaler.step(optimizer)`, and no `scaler.unscale_(optimizer)` before the
+clip.
 
 ## Why
 

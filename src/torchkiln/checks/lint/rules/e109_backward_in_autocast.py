@@ -6,8 +6,9 @@
 
 ## Why
 
-Autocast is for the forward pass and the loss. Backward uses the types that forward chose; under autocast operations of
-custom functions, checkpointing and double backward may be cast a second time. torch advises against it.
+Autocast is for the forward pass and the loss. Backward uses the types that forward chose; under autocast
+operations of custom functions, checkpointing and double backward may be cast a second time. torch advises against
+it.
 
 ## Bad
 

@@ -2,8 +2,8 @@
 
 ## What
 
-The output of a softmax or a sigmoid goes into a loss that takes raw scores: `CrossEntropyLoss`, `BCEWithLogitsLoss`
-and their functions.
+The output of a softmax or a sigmoid goes into a loss that takes raw scores: `CrossEntropyLoss`,
+`BCEWithLogitsLoss` and their functions.
 
 ## Why
 

@@ -2,13 +2,13 @@
 
 ## What
 
-What `backward()` is called on, or what a `training_step` returns, has passed through `.item()`, `.detach()`, `.data`,
-`.numpy()`, a new `torch.tensor(...)`, an `argmax`, or a forward pass under `no_grad`.
+What `backward()` is called on, or what a `training_step` returns, has passed through `.item()`, `.detach()`,
+`.data`, `.numpy()`, a new `torch.tensor(...)`, an `argmax`, or a forward pass under `no_grad`.
 
 ## Why
 
-No gradient comes back to the parameters. torch complains, or, where the result was given `requires_grad=True`, says
-nothing and learns nothing.
+No gradient comes back to the parameters. torch complains, or, where the result was given `requires_grad=True`,
+says nothing and learns nothing.
 
 ## Bad
 

@@ -6,8 +6,8 @@ A model that was made or trained in view runs over held-out data, and nothing ca
 
 ## Why
 
-Dropout stays on and batch norm uses, and changes, its running statistics: the score is too low and differs from run to
-run, and the held-out data leaks into the model's buffers.
+Dropout stays on and batch norm uses, and changes, its running statistics: the score is too low and differs from
+run to run, and the held-out data leaks into the model's buffers.
 
 ## Bad
 
@@ -77,9 +77,9 @@ def _trained_here(trace: Trace, call: Event) -> bool:
             return True
         if event.kind == "make" and call.key in event.names:
             return True
-        if event.kind == "forward" and event.key == call.key and event is not call:
-            if any(b.kind == "backward" and b.loops and b.loops == event.loops for b in trace.events):
-                return True
+        ran = event.kind == "forward" and event.key == call.key and event is not call
+        if ran and any(b.kind == "backward" and b.loops and b.loops == event.loops for b in trace.events):
+            return True
     made = [e for e in trace.events[:place] if e.kind == "replace" and e.key == call.key]
     return any(_new(e) for e in made)
 
@@ -103,7 +103,7 @@ def _switched(trace: Trace, call: Event) -> bool:
     for event in reversed(trace.events[:place]):
         if not together(event, call):
             continue
-        same = event.key == root or root.startswith(event.key + ".") and bool(event.key)
+        same = event.key == root or (root.startswith(event.key + ".") and bool(event.key))
         if event.kind == "eval" and (same or not _known(trace, event.key)):
             return True
         if event.kind == "train" and same and event.how == "mode":

@@ -6,7 +6,8 @@ In one turn of a loop `scheduler.step()` comes before the first `optimizer.step(
 
 ## Why
 
-The first value of the schedule is skipped, and all later ones come a turn too early; torch warns of it at run time.
+The first value of the schedule is skipped, and all later ones come a turn too early; torch warns of it at run
+time.
 
 ## Bad
 
@@ -65,15 +66,16 @@ def check(view: View) -> Iterator[Found]:
             inner = [s for s in steps if event.loops[-1] in s.loops and together(event, s)]
             order = trace.events.index(event)
             before = [s for s in inner if trace.events.index(s) < order]
-            if inner and not before and always_with(event, inner[0]) and not _foreign(trace.events, event):
-                if innermost_common(event, inner[0]) is event.loops[-1]:
-                    yield at(event, "the scheduler steps before the optimizer does")
+            if not inner or before or not always_with(event, inner[0]) or _foreign(trace.events, event):
+                continue
+            if innermost_common(event, inner[0]) is event.loops[-1]:
+                yield at(event, "the scheduler steps before the optimizer does")
 
 
 def _plain(event: Event) -> bool:
     """Whether it is torch's own, or is called as those are."""
     call = event.node
-    return event.how != "" or isinstance(call, ast.Call) and not call.args and not call.keywords
+    return event.how != "" or (isinstance(call, ast.Call) and not call.args and not call.keywords)
 
 
 def _foreign(events: list[Event], event: Event) -> bool:

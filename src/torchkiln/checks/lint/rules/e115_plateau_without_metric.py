@@ -2,13 +2,13 @@
 
 ## What
 
-`scheduler.step()` of a `ReduceLROnPlateau` is called with nothing, or with the training loss though a validation loss
-is at hand.
+`scheduler.step()` of a `ReduceLROnPlateau` is called with nothing, or with the training loss though a validation
+loss is at hand.
 
 ## Why
 
-Without a metric it fails. The training loss goes on falling while the validation loss rises: the rate is not reduced
-when it should be.
+Without a metric it fails. The training loss goes on falling while the validation loss rises: the rate is not
+reduced when it should be.
 
 ## Bad
 

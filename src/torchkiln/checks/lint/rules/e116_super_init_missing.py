@@ -87,7 +87,7 @@ def _calls_parent(view: View, call: ast.Call, init: Function, depth: int = 0) ->
     func = call.func
     if isinstance(func, ast.Attribute) and func.attr in ("__init__", "__setstate__"):
         return True
-    if isinstance(func, ast.Name) and func.id == "super" or dotted(func).endswith("__init__"):
+    if (isinstance(func, ast.Name) and func.id == "super") or dotted(func).endswith("__init__"):
         return isinstance(init.source.parents.get(call), ast.Attribute) and "__init__" in init.source.segment(
             init.source.parents[init.source.parents[call]]
         )

@@ -6,8 +6,8 @@ A `nn.Module` keeps layers or parameters that it makes in a list, tuple or dict 
 
 ## Why
 
-`parameters()`, `to()` and `state_dict()` do not see into plain containers: these layers are not trained, not moved and
-not saved.
+`parameters()`, `to()` and `state_dict()` do not see into plain containers: these layers are not trained, not moved
+and not saved.
 
 ## Bad
 

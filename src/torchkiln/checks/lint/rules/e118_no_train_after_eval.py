@@ -83,21 +83,21 @@ def _back_on(inside: list[Event], event: Event) -> bool:
         if other.kind == "train" and (
             other.key == event.key
             or event.key.startswith(f"{other.key}.")
-            or "@" not in other.key
-            and "." not in other.key
+            or ("@" not in other.key and "." not in other.key)
         ):
             return True
-        if other.kind in ("opaque",) and (
-            event.key in other.names or any("." not in n and "@" not in n for n in other.names)
-        ):
-            if (
+        if (
+            other.kind in ("opaque",)
+            and (event.key in other.names or any("." not in n and "@" not in n for n in other.names))
+            and (
                 "train" in other.how
                 or "fit" in other.how
                 or "epoch" in other.how
                 or "mode" in other.how
                 or "step" in other.how
-            ):
-                return True
+            )
+        ):
+            return True
     return False
 
 
@@ -115,9 +115,9 @@ def _ends(event: Event) -> bool:
     while event.loops and node is not event.loops[-1].node and node in source.parents:
         parent = source.parents[node]
         body = getattr(parent, "body", [])
-        if isinstance(body, list) and leaves(body) and not isinstance(body[-1], ast.Continue):
-            if isinstance(body[-1], ast.Break | ast.Raise) or parent not in source.owners:
-                return True
+        last = body[-1] if isinstance(body, list) and leaves(body) else None
+        if isinstance(last, ast.Break | ast.Raise) or (isinstance(last, ast.Return) and parent not in source.owners):
+            return True
         node = parent
         if parent in source.owners:
             break

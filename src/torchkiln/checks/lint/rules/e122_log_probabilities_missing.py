@@ -2,13 +2,13 @@
 
 ## What
 
-`NLLLoss` or `KLDivLoss` is given raw scores or probabilities where it needs the logarithm of probabilities, or `BCELoss`
-raw scores where it needs probabilities.
+`NLLLoss` or `KLDivLoss` is given raw scores or probabilities where it needs the logarithm of probabilities, or
+`BCELoss` raw scores where it needs probabilities.
 
 ## Why
 
-`NLLLoss` only picks numbers: without the logarithm the loss falls below zero without end and means nothing. `BCELoss`
-fails or saturates outside 0 to 1.
+`NLLLoss` only picks numbers: without the logarithm the loss falls below zero without end and means nothing.
+`BCELoss` fails or saturates outside 0 to 1.
 
 ## Bad
 
@@ -35,8 +35,8 @@ def loss_of(model, x, y):
 
 ## Fix
 
-Use `log_softmax` before `NLLLoss` and `KLDivLoss`, or `CrossEntropyLoss` on raw scores; for `BCELoss` apply a sigmoid, or
-better use `BCEWithLogitsLoss`.
+Use `log_softmax` before `NLLLoss` and `KLDivLoss`, or `CrossEntropyLoss` on raw scores; for `BCELoss` apply a
+sigmoid, or better use `BCEWithLogitsLoss`.
 
 ## How sure
 

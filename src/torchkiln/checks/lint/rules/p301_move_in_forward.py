@@ -6,8 +6,8 @@
 
 ## Why
 
-Each call copies from the host and waits for it. Buffers move with the model, and new tensors can be made where they are
-needed.
+Each call copies from the host and waits for it. Buffers move with the model, and new tensors can be made where
+they are needed.
 
 ## Bad
 
@@ -33,7 +33,8 @@ class Net(nn.Module):
 
 ## Fix
 
-Register constants by `register_buffer`, make new tensors with `device=x.device`, and move inputs in the training loop.
+Register constants by `register_buffer`, make new tensors with `device=x.device`, and move inputs in the training
+loop.
 
 ## How sure
 

@@ -6,8 +6,8 @@
 
 ## Why
 
-The program waits until the device has done all that was asked of it; no work is queued meanwhile, and small models lose
-much of their speed.
+The program waits until the device has done all that was asked of it; no work is queued meanwhile, and small models
+lose much of their speed.
 
 ## Bad
 

@@ -6,7 +6,8 @@
 
 ## Why
 
-It waits for the device and gives memory back that the next batch asks for anew; it frees nothing that is still in use.
+It waits for the device and gives memory back that the next batch asks for anew; it frees nothing that is still in
+use.
 
 ## Bad
 

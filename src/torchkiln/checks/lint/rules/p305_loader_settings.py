@@ -2,12 +2,13 @@
 
 ## What
 
-A `DataLoader` of a program that uses CUDA has no `num_workers`, no `pin_memory=True`, or workers that are not kept.
+A `DataLoader` of a program that uses CUDA has no `num_workers`, no `pin_memory=True`, or workers that are not
+kept.
 
 ## Why
 
-Without workers the device waits while samples are read. Unpinned memory is copied a second time. Workers that are not
-kept are started anew each epoch.
+Without workers the device waits while samples are read. Unpinned memory is copied a second time. Workers that are
+not kept are started anew each epoch.
 
 ## Bad
 

@@ -105,10 +105,8 @@ def _indexed(loop: ast.For, tensor: str, index: str) -> bool:
     for one in inside(loop):
         if isinstance(one, ast.Subscript) and dotted(one.value) == tensor:
             first = one.slice.elts[0] if isinstance(one.slice, ast.Tuple) and one.slice.elts else one.slice
-            if (
-                isinstance(first, ast.Name)
-                and first.id == index
-                or isinstance(one.slice, ast.Tuple)
+            if (isinstance(first, ast.Name) and first.id == index) or (
+                isinstance(one.slice, ast.Tuple)
                 and any(isinstance(e, ast.Name) and e.id == index for e in one.slice.elts)
             ):
                 return True

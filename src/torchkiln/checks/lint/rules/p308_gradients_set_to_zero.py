@@ -6,8 +6,8 @@
 
 ## Why
 
-Each gradient is written with zeros and read again by the next backward; set to None, which is the default, the backward
-writes it once.
+Each gradient is written with zeros and read again by the next backward; set to None, which is the default, the
+backward writes it once.
 
 ## Bad
 

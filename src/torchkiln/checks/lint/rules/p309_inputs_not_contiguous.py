@@ -6,8 +6,8 @@ A training loop permutes or transposes each batch before it gives it to the mode
 
 ## Why
 
-The model's kernels read memory in strides, or copy it in every layer that cannot. Done once in the data set, or with
-`channels_last`, it costs nothing.
+The model's kernels read memory in strides, or copy it in every layer that cannot. Done once in the data set, or
+with `channels_last`, it costs nothing.
 
 ## Bad
 

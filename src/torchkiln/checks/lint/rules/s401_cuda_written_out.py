@@ -62,10 +62,9 @@ def check(view: View) -> Iterator[Found]:
             if (
                 isinstance(given, str)
                 and given.startswith("cuda")
-                and not isinstance(call.func, ast.Attribute | ast.Name) is True
-            ):
-                if getattr(call.func, "attr", "") != "to":
-                    yield Found(call, source, "the device is written out")
+                and isinstance(call.func, ast.Attribute | ast.Name) is not True
+            ) and getattr(call.func, "attr", "") != "to":
+                yield Found(call, source, "the device is written out")
 
 
 def _asked(above: object) -> bool:

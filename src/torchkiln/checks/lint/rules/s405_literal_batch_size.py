@@ -6,8 +6,8 @@ The training loader's `batch_size` is a number in the code, and no loop accumula
 
 ## Why
 
-On a smaller device the batch does not fit, and the only way out changes the training. With accumulation the batch of a
-step stays what it was.
+On a smaller device the batch does not fit, and the only way out changes the training. With accumulation the batch
+of a step stays what it was.
 
 ## Bad
 

@@ -6,8 +6,8 @@ A loop runs a model over held-out data outside `torch.inference_mode()` and `tor
 
 ## Why
 
-Every batch keeps all activations for a backward that never comes: more memory, less speed, and with a running total of
-tensors memory that grows until it runs out.
+Every batch keeps all activations for a backward that never comes: more memory, less speed, and with a running
+total of tensors memory that grows until it runs out.
 
 ## Bad
 

@@ -6,8 +6,8 @@ The optimizer steps only every n-th batch, and the loss of each batch is not div
 
 ## Why
 
-The sum of n gradients is n times that of one large batch: the learning rate is in effect n times as high, and clipping
-cuts where it should not.
+The sum of n gradients is n times that of one large batch: the learning rate is in effect n times as high, and
+clipping cuts where it should not.
 
 ## Bad
 
@@ -76,9 +76,11 @@ def _every_nth(event: Event) -> bool:
         except SyntaxError:
             continue
         for one in ast.walk(tree):
-            if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Mod) and constant(one.right) != 1:
-                if not any(w in ast.unparse(one.left) for w in ("epoch", "critic")):
-                    return True
+            modulo = one if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Mod) else None
+            if modulo is None or constant(modulo.right) == 1:
+                continue
+            if not any(word in ast.unparse(modulo.left) for word in ("epoch", "critic")):
+                return True
     return False
 
 

@@ -157,7 +157,7 @@ def _helper(view: View, target: Function, call: ast.Call, key: str) -> bool:
 
 
 def _mentions(node: ast.expr, key: str) -> bool:
-    return dotted(node) == key or isinstance(node, ast.Call) and any(dotted(a) == key for a in node.args)
+    return dotted(node) == key or (isinstance(node, ast.Call) and any(dotted(a) == key for a in node.args))
 
 
 def _batches(view: View, node: ast.expr, function: Function) -> bool:
@@ -175,6 +175,8 @@ def _batches(view: View, node: ast.expr, function: Function) -> bool:
         isinstance(a.value, ast.Call) and _batches(view, a.value, function) for a in function.assigns.get(written, ())
     ):
         return True
-    return (
-        "batches" in written.lower() and "num" in written.lower() or written in ("n_batches", "nb_batches", "batches")
+    return ("batches" in written.lower() and "num" in written.lower()) or written in (
+        "n_batches",
+        "nb_batches",
+        "batches",
     )

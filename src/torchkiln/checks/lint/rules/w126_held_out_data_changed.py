@@ -2,13 +2,13 @@
 
 ## What
 
-A loader over validation or test data has `shuffle=True`, or a validation data set is made with random transforms, its own
-or those of the training set that it was split from.
+A loader over validation or test data has `shuffle=True`, or a validation data set is made with random transforms,
+its own or those of the training set that it was split from.
 
 ## Why
 
-Random transforms make the score noisy and mostly too low. Shuffling changes which samples share the last batch, so that
-scores of two epochs or two models are not of the same batches.
+Random transforms make the score noisy and mostly too low. Shuffling changes which samples share the last batch, so
+that scores of two epochs or two models are not of the same batches.
 
 ## Bad
 
@@ -114,6 +114,6 @@ def _chance(view: View, transform: ast.expr, frame: Frame) -> bool:
         for one in ast.walk(root):
             if isinstance(one, ast.Call):
                 last = dotted(one.func).rpartition(".")[2]
-                if last.startswith(CHANCE) and last != "RandomApply" or last == "RandomApply":
+                if (last.startswith(CHANCE) and last != "RandomApply") or last == "RandomApply":
                     return True
     return False

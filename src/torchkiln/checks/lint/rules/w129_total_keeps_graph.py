@@ -175,7 +175,7 @@ def _kept_long(function: Function, key: str, call: ast.Call) -> bool:
     if key.startswith("self."):
         return True
     loop = next((one for one in function.source.above(call) if one in function.loops), None)
-    return not any(loop in function.source.above(a.node) for a in function.assigns.get(key, ()))
+    return loop is None or not any(loop in function.source.above(a.node) for a in function.assigns.get(key, ()))
 
 
 def _mend(held: ast.expr) -> list[Edit]:

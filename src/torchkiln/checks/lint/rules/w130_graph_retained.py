@@ -6,8 +6,8 @@ The only `backward()` of a training loop is called with `retain_graph=True`.
 
 ## Why
 
-It is mostly there to silence "backward through the graph a second time". What carries the graph from one step to the
-next, such as a hidden state that is not detached, stays: time and memory grow with every step.
+It is mostly there to silence "backward through the graph a second time". What carries the graph from one step to
+the next, such as a hidden state that is not detached, stays: time and memory grow with every step.
 
 ## Bad
 

@@ -42,7 +42,7 @@ def check(view: View) -> Iterator[Found]:
     """One finding for each call."""
     for call, owner, function in view.methods("forward"):
         written = dotted(owner)
-        if not written or written == "self" and function.name in ("forward", "__call__"):
+        if not written or (written == "self" and function.name in ("forward", "__call__")):
             continue
         if isinstance(owner, ast.Name) and (owner.id in function.source.classes or owner.id[:1].isupper()):
             continue  # Parent.forward(self, x)

@@ -7,7 +7,8 @@ these are split into training and test rows afterwards.
 
 ## Why
 
-Statistics of the test rows are in what the model is trained on: the score is too good, and not what will be seen later.
+Statistics of the test rows are in what the model is trained on: the score is too good, and not what will be seen
+later.
 
 ## Bad
 
@@ -68,10 +69,9 @@ def check(view: View) -> Iterator[Found]:
                     position(call) < place
                     and data & names_
                     and not any(w in given.lower() for w in ("train", "label", "target"))
-                ):
-                    if given not in ("y", "labels", "targets"):
-                        yield Found(call, function.source, f"this is fitted on {given}, which is split afterwards")
-                        break
+                ) and given not in ("y", "labels", "targets"):
+                    yield Found(call, function.source, f"this is fitted on {given}, which is split afterwards")
+                    break
 
 
 def _fits(view: View, function: Function, depth: int = 0) -> Iterator[tuple[ast.Call, str, str]]:
