@@ -116,6 +116,13 @@ MODEL_NAME = re.compile(
     r"mlp|resnet|unet|student|net_?[dg]|policy|policy_net|backbone|module|gpt|transformer|bert|lstm|rnn)\d?$",
     re.IGNORECASE,
 )
+ACT_NAME = re.compile(
+    r"^_?(build|get|create|make|load|save|train|test|eval|evaluate|init|setup|set|wrap|freeze|unfreeze|compile|export|"
+    r"prepare|count|print|run|fit|define|construct|update|reset|validate|of|from|convert|is|has|log|plot|show|"
+    r"instantiate|select|choose|register|add|check|build_and|new|copy|parse|use)_",
+    re.IGNORECASE,
+)
+"""What something does, and so the name of a function, though it ends as a model's name does."""
 LOSS_FUNCTION_NAME = re.compile(
     r"(^|_)(criterion|criteria|loss_?(fn|func|function|f)|crit|objective)(_|\d|$)|(^|_)(ce|bce|mse|nll)_?loss$",
     re.IGNORECASE,

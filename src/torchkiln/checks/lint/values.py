@@ -200,7 +200,7 @@ def by_name(name: str) -> Kind:
         (names.SCALER_NAME, "scaler"),
         (names.MODEL_NAME, "model"),
     ):
-        if pattern.search(name):
+        if pattern.search(name) and not names.ACT_NAME.match(name):
             return Kind(kind)
     return Kind("loader") if re_loader(name) else UNKNOWN
 
