@@ -2,11 +2,12 @@
 
     python benchmarks/lint.py [ROW ...] [--check] [--json FILE] [--env DIR]
 
-    TORCHKILN_LABELLED=DIR   a folder of Python files and notebooks; a file's subfolders count as one project
+    TORCHKILN_LABELLED=DIR   a folder of Python files and notebooks
     TORCHKILN_CORPUS=DIR     a folder of code to time; by default the packages beside this one's Python
 
-Labels: a comment `# expect: E101` (several with commas) at the end of the line where a finding is due, or labels.json in
-the folder: {"path/in/folder.py": {"12": ["E101"]}}. A path with an empty table, and a file without comments, is clean.
+Labels: a comment `# expect: E101` (several with commas) at the end of the line where a finding is due, or labels.json
+in the folder: {"path/in/folder.py": {"12": ["E101"]}}. A path with an empty table, and a file without comments, is
+clean.
 A rule that is given as a tier alone (`# expect: E`) is met by any rule of that tier. With labels.json a line may be
 given as "*", for anywhere in the file. Tiers that no label of the folder names are left out of the precision.
 

@@ -61,8 +61,7 @@ def check(view: View) -> Iterator[Found]:
     for trace in view.traces:
         for made, event in changed(trace, ("wrap", "replace")):
             what = "wrapped" if event.kind == "wrap" else "given new parts" if event.how == "part" else "replaced"
-            line = getattr(made.node, "lineno", 0)
-            yield at(event, f"the model is {what} after the optimizer of line {line} has taken its parameters")
+            yield at(event, f"the model is {what} after {named(made)} has taken its parameters")
 
 
 def changed(trace: Trace, kinds: Sequence[str]) -> Iterator[tuple[Event, Event]]:
@@ -79,6 +78,11 @@ def changed(trace: Trace, kinds: Sequence[str]) -> Iterator[tuple[Event, Event]]
                 break
             if event.kind in kinds and _same(event, made) and together(event, made) and _matters(event, made, later, n):
                 yield made, event
+
+
+def named(made: Event) -> str:
+    """An optimizer as a person calls it."""
+    return made.key.partition("@")[0].rpartition(".")[2] or "the optimizer"
 
 
 def _same(event: Event, made: Event) -> bool:

@@ -42,7 +42,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torchkiln.checks.lint.rules.e104_optimizer_before_new_parts import changed
+from torchkiln.checks.lint.rules.e104_optimizer_before_new_parts import changed, named
 from torchkiln.checks.lint.view import Found, View, at
 
 
@@ -50,5 +50,4 @@ def check(view: View) -> Iterator[Found]:
     """One finding for each move that comes behind the optimizer."""
     for trace in view.traces:
         for made, event in changed(trace, ("move",)):
-            line = getattr(made.node, "lineno", 0)
-            yield at(event, f"the model is moved after the optimizer of line {line} has taken its parameters")
+            yield at(event, f"the model is moved after {named(made)} has taken its parameters")

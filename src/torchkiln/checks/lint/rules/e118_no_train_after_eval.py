@@ -104,7 +104,7 @@ def _back_on(inside: list[Event], event: Event) -> bool:
 def _learns(trace: Trace, run: Event) -> bool:
     """Whether a model's call is followed by a backward in the same turn."""
     return run.no_grad is False and any(
-        e.kind == "backward" and e.loops and e.loops[-1] in run.loops and together(e, run) for e in trace.events
+        e.kind == "backward" and run.loops and run.loops[-1] in e.loops and together(e, run) for e in trace.events
     )
 
 
