@@ -126,7 +126,8 @@ def run(command: Sequence[Any], **env: Any) -> dict[str, Any]:
         env: As for `environment`.
 
     Returns:
-        What it printed as JSON in its last line, and `wall` and `cpu`: seconds, those of its children included.
+        What it printed as JSON in its last line, and `wall` and `cpu`: seconds, those of its children included; and
+        `memory`: MiB at its peak.
 
     Raises:
         SystemExit: It failed; its last words are in it.
@@ -143,7 +144,7 @@ def run(command: Sequence[Any], **env: Any) -> dict[str, Any]:
     if process.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{complaint[-3000:]}")
     found = json.loads(printed[-1]) if printed and printed[-1].startswith("{") else {}
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, **found}
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss / 2**10, **found}
 
 
 def in_turns(programs: Mapping[str, Callable[[], dict[str, Any]]], rounds: int) -> dict[str, list[dict[str, Any]]]:

@@ -16,7 +16,18 @@ from pathlib import Path
 from figures import Figure, Row, command_line
 
 HOMES = {
-    "mlp": "speed_steps",
+    "features": "speed_features",
+    **dict.fromkeys(
+        ("mlp", "mlp_parts", "resnet", "transformer", "resnet_planned", "transformer_planned"), "speed_steps"
+    ),
+    **dict.fromkeys(("gpu_cifar", "gpu_resnet50", "gpu_gpt"), "speed_gpu"),
+    "images": "speed_images",
+    "tables": "speed_tables",
+    "texts": "speed_texts",
+    "growth_memory": "speed_rows",
+    **dict.fromkeys(("cifar10", "adult", "sst2"), "speed_scores"),
+    "start": "speed_start",
+    "growth_time": "speed_growth",
 }
 """Row to the module that has a function of its name."""
 

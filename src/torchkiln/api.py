@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
+from torchkiln.checks import asking
+from torchkiln.errors import InputError, MissingExtra, RecipeError, RunError, RunFailed
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
-from torchkiln.registry import did_you_mean, nearest
+from torchkiln.runs import environment
 from torchkiln.runs.directory import CHILD, FULL_DISK, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
+from torchkiln.stages import given
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from torchkiln.checks.catalogue import Page
-    from torchkiln.checks.lint.run import Report
+    from torchkiln.stages import from_parts
+
+lint, rule, rules = asking.lint, asking.rule, asking.rules
 
 
 class Run:
@@ -69,12 +73,12 @@ def init(data: str | Path, out: str | Path | None = None, *, target: str | None 
         The recipe's text.
     """
     if out is None:
-        return _proposal(data, str(data), target)
+        return given.proposal(data, str(data), target)
     file = Path(out)
     if file.exists() and not overwrite:
         raise RunError(f"{file} exists; choose another with --out or replace it with --overwrite")
     # a recipe's paths start at its own folder
-    text = _proposal(data, os.path.relpath(data, file.resolve().parent), target)
+    text = given.proposal(data, os.path.relpath(data, file.resolve().parent), target)
     file.write_text(text)
     return text
 
@@ -116,24 +120,19 @@ def fit(
         RunFailed: Training could not go on; the run directory stays, and says how to resume.
     """
     progress = progress or Progress()
-    if model is not None and data is None:
-        raise DataError("data: give datasets, loaders or a LightningDataModule beside the model")
-    if resume is not None and (recipe is not None or not _devices_alone(overrides) or out is not None):
+    if resume is not None and (recipe is not None or not given.devices_alone(overrides) or out is not None):
         raise RecipeError("resume goes on with a run as it is; begin a new one to change its recipe, settings or place")
     if accept_data_change and resume is None:
         raise RecipeError("--accept-data-change is about a run that goes on: torchkiln fit --resume RUN "
                           "--accept-data-change")  # fmt: skip
-    if recipe is None and model is None and resume is None:
-        raise RecipeError("give a recipe, data, or model and data")
+    if resume is None or model is not None:
+        given.check(recipe, model, data)
     # All that can be told without torch comes first: a slip of the pen is answered at once.
     directory = RunDirectory.open(resume) if resume is not None else None
     if directory is not None:
         loaded = recipes.load(directory.path / RECIPE, overrides, check_paths=False)
-    elif model is not None:
-        written = recipe if isinstance(recipe, Mapping) else {}
-        loaded = recipes.load({"task": "custom", "data": {}, **written}, overrides, check_paths=False)
     else:
-        loaded = _load(recipe, overrides, target)
+        loaded = given.recipe_of(recipe, overrides, model, target)
     stem = recipe if isinstance(recipe, str | Path) else type(model).__name__ if model is not None else loaded.task
     place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
     if directory is None and CHILD not in os.environ:
@@ -142,9 +141,7 @@ def fit(
         from torchkiln.stages import from_parts, from_recipe
         from torchkiln.stages.going_on import Wish
 
-        parts = None if model is None else from_parts.Parts(model, loss, optimizer, data)
-        if parts is None and loaded.data.class_path:
-            parts = from_parts.from_recipe(loaded)
+        parts = _parts(loaded, model, loss, optimizer, data)
         if directory is not None:
             wish = Wish(loaded.train.devices if overrides else None, accept_data_change)
             if loaded.task == "custom":
@@ -153,6 +150,102 @@ def fit(
         if parts is not None:
             return Run(from_parts.start(parts, loaded, place, progress))
         return Run(from_recipe.start(loaded, place, progress))
+
+
+def plan(
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    model: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    data: Any = None,
+    target: str | None = None,
+    out: str | Path | None = None,
+    anew: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Decide how a recipe, or a person's own net, runs on this machine, by measuring it; nothing is trained.
+
+    Args:
+        recipe, overrides, model, loss, optimizer, data, target: As for `fit`.
+        out: A file to write the result to, as JSON.
+        anew: Measure although an earlier run of the same net and batch did.
+        overwrite: Replace a file that is in `out`.
+        progress: Who shows what happens.
+
+    Returns:
+        As plan.json: `decisions`, `seconds`, `measured`, `estimates`; and `recipe`, with every `auto` replaced.
+
+    Raises:
+        InputError: What was given is wrong.
+    """
+    file = None if out is None else Path(out)
+    if file is not None and file.exists() and not overwrite:
+        raise RunError(f"{file} exists; choose another with --out or replace it with --overwrite")
+    if file is not None and not file.absolute().parent.is_dir():
+        raise RunError(f"{file.parent} is no folder to write {file.name} to; make it, or choose another with --out")
+    given.check(recipe, model, data)
+    loaded = given.recipe_of(recipe, overrides, model, target)
+    with _training_extra():
+        from torchkiln.stages import planning
+
+        found = planning.plan(loaded, _parts(loaded, model, loss, optimizer, data), progress or Progress(), anew)
+    if file is not None:
+        file.write_text(json.dumps(found, indent=1, ensure_ascii=False, default=str))
+    return found
+
+
+def profile(
+    recipe: str | Path | Mapping[str, Any] | Recipe | Run | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    model: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    data: Any = None,
+    out: str | Path | None = None,
+    target: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a short stretch as `fit` would, write no run, and say what bounds a step.
+
+    Args:
+        recipe: As for `fit`; or a run or its directory, whose plan is then taken.
+        overrides, model, loss, optimizer, data, target: As for `fit`.
+        out: A file for a trace that Perfetto shows, .json or .json.gz.
+        progress: Who shows what happens.
+
+    Returns:
+        `bound` (input, compute, memory bandwidth, launch overhead or logging), `shares` of a step's time of each,
+        `next`: the one change to try, and the figures behind them.
+
+    Raises:
+        InputError: What was given is wrong.
+    """
+    trace = None if out is None else _trace_file(Path(out))
+    progress = progress or Progress()
+    run = _run_meant(recipe)
+    if run is not None and overrides:
+        raise RecipeError(f"a run is profiled as it was; for other settings: torchkiln profile {run.path / RECIPE} "
+                          "KEY=VALUE")  # fmt: skip
+    given.check(recipe, model, data)
+    loaded = recipes.load(run.path / RECIPE) if run is not None else given.recipe_of(recipe, overrides, model, target)
+    with _training_extra():
+        from torchkiln.stages import from_parts, from_recipe
+        from torchkiln.stages import profile as stage
+
+        alone = stage.alone(loaded)
+        parts = _parts(loaded, model, loss, optimizer, data)
+        if parts is not None:
+            job = from_parts.job_of(parts, alone, run, progress)
+        elif loaded.task == "custom":
+            raise RunError(f"{run.path if run else 'this recipe'} has objects from Python for data; profile them by "
+                           "torchkiln.profile(model=..., data=...)")  # fmt: skip
+        else:
+            job = from_recipe.job_of(alone, run, progress)
+        return stage.profile(*job, trace, progress)
 
 
 def test(  # a verb of ours and no test of pytest's
@@ -225,120 +318,37 @@ def verify(run: str | Path | Run) -> dict[str, Any]:
 
 
 def schema(of: str = "recipe") -> dict[str, Any]:
-    """The JSON Schema of a `recipe`, or of the `findings` of lint.
-
-    Raises:
-        RecipeError: There is no schema of that name.
-    """
-    if of == "findings":
-        from torchkiln.checks import finding
-
-        return finding.json_schema()
-    if of != "recipe":
-        raise RecipeError(f"there is no schema {of!r}{did_you_mean(of, ['recipe', 'findings'])}")
-    return recipes.json_schema()
-
-
-def lint(
-    paths: str | Path | Sequence[str | Path],
-    *,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    strict: bool = False,
-    baseline: str | Path | None = None,
-    fix: bool = False,
-    unsafe_fixes: bool = False,
-) -> Report:
-    """Look for the anti-patterns of PyTorch code; nothing that is read is imported or executed.
-
-    Args:
-        paths: Files and folders: Python, notebooks, scripts of a shell and YAML.
-        select: Rules, or beginnings of their ids; with those of pyproject.toml's `[tool.torchkiln.lint]` if empty.
-        ignore: Rules to leave out.
-        strict: Apply the rules of style and reproducibility too.
-        baseline: A file of findings that are known.
-        fix: Mend what can be mended safely, in the files.
-        unsafe_fixes: Apply mends that may change what a program does too.
-
-    Returns:
-        The findings, a list; what could not be read is in its `faults`.
-    """
-    from torchkiln.checks.lint import run, settings
-    from torchkiln.checks.lint.fix import mend
-
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    wanted = settings.with_words(
-        settings.from_project(given), select=tuple(select), ignore=tuple(ignore), strict=strict,
-        baseline=Path(baseline) if baseline else None,
-    )  # fmt: skip
-    found = run.lint(given, wanted)
-    if fix or unsafe_fixes:
-        mended = mend(found.read, wanted.rules(), unsafe_fixes)
-        found = run.lint(given, wanted)
-        found.notes.append(f"{mended.counts.total()} mended in {len(mended.files)} files")
-    return found
-
-
-def rules() -> list[dict[str, Any]]:
-    """The catalogue: of each rule its `id`, `tier`, `title`, `why`, `fix`, `confidence` and whole `page`."""
-    from torchkiln.checks import catalogue
-
-    return [_rule(page) for page in catalogue.pages().values()]
-
-
-def rule(name: str) -> dict[str, Any]:
-    """One rule, as `rules` gives them."""
-    from torchkiln.checks import catalogue
-
-    return _rule(catalogue.page(name))
-
-
-def _rule(page: Page) -> dict[str, Any]:
-    return {"id": page.id, "tier": page.tier, "wing": page.wing, "title": page.title, "why": page.why, "fix": page.fix,
-            "confidence": page.confidence, "page": page.markdown()}  # fmt: skip
+    """The JSON Schema of a `recipe`, or of the `findings` of checks."""
+    return recipes.json_schema() if of == "recipe" else asking.schema(of)
 
 
 def _open(run: str | Path | Run) -> RunDirectory:
     return run.directory if isinstance(run, Run) else RunDirectory.open(run)
 
 
-def _load(recipe: Any, overrides: Any, target: str | None) -> Recipe:
-    """A recipe, or the one proposed for the data that was given in its place."""
-    if not isinstance(recipe, str | Path):
-        return recipes.load(recipe, overrides)
-    path = Path(recipe)
-    if path.suffix.lower() in (".yaml", ".yml") and not path.is_dir():
-        return recipes.load(path, overrides)
-    if path.is_dir() and (path / RECIPE).is_file():
-        raise RecipeError(f"{path} is a run directory; repeat it by {path / RECIPE}, or go on by --resume {path}")
-    if not path.exists():
-        raise RecipeError(_not_there(path, "a recipe (.yaml), or a folder or file of data"))
-    return recipes.loads(_proposal(path, str(path), target or _target_of(overrides)), overrides)
+def _parts(loaded: Recipe, model: Any, loss: Any, optimizer: Any, data: Any) -> from_parts.Parts | None:
+    """What the person gave as objects, or names by class path."""
+    from torchkiln.stages import from_parts
+
+    if model is not None:
+        return from_parts.Parts(model, loss, optimizer, data)
+    return from_parts.from_recipe(loaded) if loaded.data.class_path else None
 
 
-def _devices_alone(overrides: Mapping[str, Any] | Sequence[str]) -> bool:
-    """Whether nothing but the number of processes is to change."""
-    return all(str(o).partition("=")[0] == "train.devices" for o in overrides)
+def _run_meant(recipe: Any) -> RunDirectory | None:
+    """The run, where a run or its directory was given."""
+    if isinstance(recipe, Run):
+        return recipe.directory
+    is_run = isinstance(recipe, str | Path) and (Path(recipe) / RECIPE).is_file()
+    return RunDirectory.open(recipe) if is_run else None
 
 
-def _target_of(overrides: Mapping[str, Any] | Sequence[str]) -> str | None:
-    """What the overrides say of `data.target`, so that it need not be guessed."""
-    if isinstance(overrides, Mapping):
-        found = overrides.get("data.target")
-        return None if found is None else str(found)
-    said = [o.partition("=")[2] for o in overrides if o.startswith("data.target=")]
-    return said[-1] if said else None
-
-
-def _proposal(data: str | Path, written: str, target: str | None) -> str:
-    """A recipe for `data`, which it names as `written`."""
-    from torchkiln.data import facts, sources
-    from torchkiln.recipe.propose import propose
-
-    path = Path(data)
-    if not path.exists():
-        raise DataError(_not_there(path, "a folder or a file of data"))
-    return propose(facts.gather(sources.look(path), written), target)
+def _trace_file(file: Path) -> Path:
+    if not file.name.lower().endswith((".json", ".json.gz")):
+        raise InputError(f"{file}: a trace is written as .json or .json.gz")
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: there is no folder {file.parent}")
+    return file
 
 
 def _writer_suffix(file: Path) -> str:
@@ -347,11 +357,6 @@ def _writer_suffix(file: Path) -> str:
     if suffix not in (".csv", ".parquet", ".jsonl"):
         raise InputError(f"{file}: predictions are written as .csv, .parquet or .jsonl")
     return suffix
-
-
-def _not_there(path: Path, wanted: str) -> str:
-    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
-    return f"{path} does not exist; " + (f"did you mean {path.with_name(near)}?" if near else f"give {wanted}")
 
 
 def _write_table(table: pl.DataFrame, file: Path) -> None:
@@ -366,8 +371,12 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
 
 @contextmanager
 def _training_extra() -> Iterator[None]:
-    """A missing torch or Lightning is answered with the extra that brings it."""
+    """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
+    environment.spare_waiting()
     try:
+        from torchkiln.stages.on_demand import load_training
+
+        load_training()
         yield
     except ModuleNotFoundError as error:
         brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torchkiln.cli_checks import Json, checks, print_json
 from torchkiln.errors import KilnError, RecipeError
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(checks)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 Target = Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to predict.")]
@@ -44,10 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words behind `torchkiln`; by default those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if "OMP_WAIT_POLICY" not in os.environ:
-        # Read by libgomp when torch is loaded. Its threads else spin while they wait, which on a machine with
-        # neighbours costs several times the CPU and the time of the work itself.
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     debug = "--debug" in words or os.environ.get("TORCHKILN_DEBUG", "0") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     for stream in (sys.stdout, sys.stderr):
@@ -101,7 +98,7 @@ def init(
     file = out or Path(f"{data.resolve().stem}.yaml")
     text = api.init(data, out=None if str(file) == "-" else file, target=target, overwrite=overwrite)
     if as_json:
-        _print_json({"recipe": str(file), "text": text})
+        print_json({"recipe": str(file), "text": text})
     elif str(file) == "-":
         typer.echo(text, nl=False)
     else:
@@ -146,9 +143,66 @@ def fit(
     path = Path(run.path)
     tested = _read_json(path / "test.json")
     if as_json:
-        _print_json({"run": str(path), "test": tested, "report": str(path / "report.html")})
+        print_json({"run": str(path), "test": tested, "report": str(path / "report.html")})
     else:
         terminal.show([*terminal.score_lines(tested), *terminal.next_lines(path)])
+
+
+@app.command(epilog="torchkiln profile flowers.yaml train.batch_size=64, or: torchkiln profile runs/flowers")
+def profile(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN|RECIPE|DATA KEY=VALUE",
+            help="A run, a recipe, or a folder or file of data; then settings such as train.batch_size=64.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto, .json or .json.gz.")
+    ] = None,
+    target: Target = None,
+    as_json: Json = False,
+) -> None:
+    """Train a short stretch and say what bounds it: input, compute, memory, launches or logging."""
+    from torchkiln import api
+    from torchkiln.report import terminal
+    from torchkiln.report.profile import lines
+
+    source, overrides = _source_and_overrides(words or [], "profile")
+    if target is not None:
+        overrides.append(f"data.target={json.dumps(target)}")
+    with terminal.display(silent=as_json) as progress:
+        found = api.profile(source, overrides, out=out, target=target, progress=progress)
+    print_json(found) if as_json else terminal.show(lines(found))
+
+
+@app.command(epilog="torchkiln plan data/flowers, or: torchkiln plan flowers.yaml train.batch_size=64 --anew")
+def plan(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE|DATA KEY=VALUE",
+            help="As for fit: a recipe, or a folder or file of data; then settings.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Target = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the decisions as JSON.")] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Measure although an earlier run did.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Decide how a recipe runs on this machine, by measuring it; nothing is trained."""
+    from torchkiln import api
+    from torchkiln.report import planned, terminal
+
+    source, overrides = _source_and_overrides(words or [], "plan")
+    if target is not None:
+        overrides.append(f"data.target={json.dumps(target)}")
+    with terminal.display(silent=as_json) as progress:
+        found = api.plan(source, overrides, target=target, out=out, anew=anew, overwrite=overwrite, progress=progress)
+    print_json(found) if as_json else terminal.show(planned.rows(found))
 
 
 @app.command("test")
@@ -167,7 +221,7 @@ def measure(
     with terminal.display(silent=as_json) as progress:
         tested = api.test(run, data=data, progress=progress)
     if as_json:
-        _print_json(tested)
+        print_json(tested)
     else:
         terminal.show(terminal.score_lines(tested))
 
@@ -188,9 +242,9 @@ def predict(
     frame = api.predict(run, inputs, out=out)
     if out is not None:
         rows = f"{len(frame):,} {'row' if len(frame) == 1 else 'rows'}"
-        _print_json({"out": str(out), "rows": len(frame)}) if as_json else typer.echo(f"{out}: {rows}")
+        print_json({"out": str(out), "rows": len(frame)}) if as_json else typer.echo(f"{out}: {rows}")
     elif as_json:
-        _print_json({"predictions": _rows(frame)})
+        print_json({"predictions": _rows(frame)})
     elif sys.stdout.isatty():
         terminal.show_table(frame)
     else:
@@ -203,7 +257,7 @@ def report(run: RunPath, as_json: Json = False) -> None:
     from torchkiln import api
 
     page = api.report(run)
-    _print_json({"report": str(page)}) if as_json else typer.echo(str(page))
+    print_json({"report": str(page)}) if as_json else typer.echo(str(page))
 
 
 @app.command()
@@ -217,7 +271,7 @@ def compare(
     from torchkiln.report.compare import lines
 
     compared = api.compare(list(runs))
-    _print_json(compared) if as_json else terminal.show(lines(compared))
+    print_json(compared) if as_json else terminal.show(lines(compared))
 
 
 @app.command()
@@ -228,7 +282,7 @@ def verify(run: RunPath, as_json: Json = False) -> None:
     from torchkiln.runs.verify import lines
 
     found = api.verify(run)
-    _print_json(found) if as_json else terminal.show([("", line) for line in lines(found)])
+    print_json(found) if as_json else terminal.show([("", line) for line in lines(found)])
     if not found["ok"]:
         raise typer.Exit(1)
 
@@ -240,58 +294,10 @@ def schema(
     """Print the JSON Schema of recipes, for editors to complete and check them, or that of findings."""
     from torchkiln import api
 
-    _print_json(api.schema(of))
+    print_json(api.schema(of))
 
 
-@app.command(epilog="torchkiln lint src train.py --fail-on E,W, or: torchkiln lint . --format sarif > lint.sarif")
-def lint(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
-    select: Annotated[str, typer.Option(metavar="RULES", help="Apply these alone: E,W113.")] = "",
-    ignore: Annotated[str, typer.Option(metavar="RULES", help="Leave these out.")] = "",
-    fail_on: Annotated[str, typer.Option(metavar="TIERS", help="Exit with 1 if one is found; E by default.")] = "",
-    strict: Annotated[bool, typer.Option("--strict", help="Style and reproducibility too.")] = False,
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, json, sarif or github.")] = "text",
-    baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Leave out what this file knows.")] = None,
-    write_baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what is found as known.")] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
-    unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Mend what may change the program too.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Look for the anti-patterns of PyTorch code; exit code 1 if a certain bug is found."""
-    from torchkiln import api
-    from torchkiln.checks.lint import output
-
-    code = output.command(
-        lambda: api.lint(paths, select=_list(select), ignore=_list(ignore), strict=strict, baseline=baseline, fix=fix,
-                         unsafe_fixes=unsafe_fixes),
-        form="json" if as_json else form, fail_on=fail_on, known=write_baseline, paths=paths,
-    )  # fmt: skip
-    if code:
-        raise typer.Exit(code)
-
-
-def _list(words: str) -> list[str]:
-    return [word.strip() for word in words.split(",") if word.strip()]
-
-
-@app.command()
-def rules(
-    rule: Annotated[str | None, typer.Argument(metavar="[ID]", help="One rule's page.")] = None, as_json: Json = False
-) -> None:
-    """List the rules of all checks, or print the page of one."""
-    from torchkiln import api
-
-    if rule is not None:
-        found = api.rule(rule)
-        _print_json(found) if as_json else typer.echo(found["page"], nl=False)
-    elif as_json:
-        _print_json(api.rules())
-    else:
-        for one in api.rules():
-            typer.echo(f"{one['id']}  {one['title']}")
-
-
-def _source_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
+def _source_and_overrides(words: Sequence[str], verb: str = "fit") -> tuple[Path, list[str]]:
     """The recipe or data, which may stand anywhere among the settings, and the settings.
 
     Raises:
@@ -299,7 +305,7 @@ def _source_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     """
     named = [w for w in words if "=" not in w or Path(w).exists()]
     if not named:
-        raise RecipeError("fit needs a recipe or data: torchkiln fit RECIPE, or torchkiln fit DATA")
+        raise RecipeError(f"{verb} needs a recipe or data: torchkiln {verb} RECIPE, or torchkiln {verb} DATA")
     if len(named) > 1:
         raise RecipeError(f"{named[1]!r} is no setting; write key=value{_as_setting(words, named[1])}")
     return Path(named[0]), [w for w in words if w not in named]
@@ -320,10 +326,6 @@ def _as_setting(words: Sequence[str], word: str) -> str:
 # Output
 
 
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
-
-
 def _read_json(file: Path) -> Any:
     return json.loads(file.read_text()) if file.is_file() else {}
 
@@ -341,7 +343,7 @@ def _fail(error: BaseException, words: Sequence[str]) -> int:
     code, name, faults = _verdict(error, words)
     if "--json" in words and faults:
         said = {"code": name, "message": str(error) if len(faults) > 1 else faults[0], "faults": faults}
-        _print_json({"error": said})
+        print_json({"error": said})
     from torchkiln.report import terminal
 
     if faults:
@@ -373,7 +375,7 @@ def _usage(error: Any, words: Sequence[str]) -> str:
     if option and "requires" not in said:
         near = difflib.get_close_matches(option, getattr(error, "possibilities", None) or [], cutoff=0.75)
         hint = f"; did you mean {near[0]}?" if near else ""
-        if verb == "fit" and not near:
+        if verb in ("fit", "plan", "profile") and not near:
             word = next((w for w in words if w.startswith(option)), option)
             key, _, value = word.lstrip("-").partition("=")
             rest = [value] if value else list(words[list(words).index(word) + 1 :])

@@ -35,11 +35,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "accumulation": {"train": {"accumulate": 3}},
     "an average of the weights": {"train": {"ema": 0.9}},
     "bf16": {"train": {"precision": "bf16"}},
+    "compiled": {"train": {"compile": True, "epochs": 3}},
+    "attention by plain products": {"model": {"name": "ft_transformer"}, "train": {"attention": "math"}},
+    "attention by flash": {"model": {"name": "ft_transformer"}, "train": {"attention": "flash"}},
+    "cudnn may time its kernels": {"train": {"cudnn_benchmark": True}},
+    "freed memory kept": {"train": {"allocator": "keep"}},
+    "a batch in parts": {"train": {"micro_batch": 10}},
+    "nothing measured": {"train": {"plan_seconds": 0}},
+    "the optimizer's step for all parameters at once": {"optimizer": {"name": "adamw", "implementation": "foreach"}},
+    "the optimizer's step one by one": {"optimizer": {"name": "sgd", "lr": 0.1, "implementation": "loop"}},
     "fp16": {"train": {"precision": "16", "clip": {"norm": 1.0}}},
     "deterministic": {"train": {"deterministic": True}},
     "steps": {"train": {"steps": 7}},
     "validation every second epoch": {"train": {"validate_every": 2}},
     "validation twice an epoch": {"train": {"validate_every": 0.5}},
+    "validation within the first epoch": {"train": {"early_looks": True, "batch_size": 1, "epochs": 2}},
     "validation by batches": {"train": {"validate_batches": 4}},
     "short epochs": {"train": {"limit_batches": 4}},
     "stochastic weight averaging": {"train": {"swa": 0.5}},
@@ -52,10 +62,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "another monitor": {"train": {"monitor": "auroc", "early_stopping": {"patience": 1}}},
     "initialisation": {"model": {"name": "mlp", "init": "orthogonal"}},
     "gradient checkpointing": {"model": {"name": "ft_transformer", "checkpoint_gradients": True}},
+    "features in each step": {"model": {"name": "mlp", "cache_features": False}},
     "split at random": {"data": {"split": {"by": "random"}}},
     "split by group": {"data": {"split": {"by": "group", "column": "group"}}},
     "split by time": {"data": {"split": {"by": "time", "column": "when"}}},
-    "streamed by a worker": {"data": {"store": "stream", "workers": 1}},
+    "streamed by a worker": {"data": {"store": "stream", "workers": 1, "prefetch": 1, "pin": False}},
+    "on the device": {"data": {"store": "device"}},
 }
 
 
@@ -70,7 +82,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+SLOW = ("compiled",)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in SETTINGS])
 def test_the_setting_trains_and_is_kept_in_the_runs_recipe(name: str, table: Path, tmp_path: Path) -> None:
     given = SETTINGS[name]
     quick = {"epochs": 6, "batch_size": 32, "threads": 1, "precision": "32", "channels_last": False}

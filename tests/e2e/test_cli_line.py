@@ -194,3 +194,19 @@ def test_the_data_is_left_alone(kiln: Any, shapes: Path, tmp_path: Path) -> None
     before = sorted(shapes.parent.rglob("*"))
     assert kiln("fit", shapes, "train.epochs=1", cwd=tmp_path).returncode == 0
     assert sorted(shapes.parent.rglob("*")) == before
+
+
+def test_a_plan_is_shown_and_written_and_nothing_else(here: Any, customers: Path, tmp_path: Path) -> None:
+    words = ["plan", customers, "train.threads=1", "train.epochs=2"]
+    code, out, _ = here(*words, "--out", "plan.json", cwd=tmp_path)
+    assert code == 0 and "train.precision" in out and " ms " in out and "of training; " in out
+    assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
+    code, out, _ = here(*words, "--json", cwd=tmp_path)
+    found = json.loads(out)
+    assert code == 0 and found["measured"]["cached"] is True
+    assert found["recipe"] == json.loads((tmp_path / "plan.json").read_text())["recipe"]
+    for wrong, said in ((["plan"], "plan needs a recipe or data"), (["plan", "nowhere"], "does not exist"),
+                        ([*words, "--out", "plan.json"], "plan.json exists"), ([*words, "epochs=3"], "did you mean"),
+                        ([*words, "train.micro_batch=0"], "train.micro_batch")):  # fmt: skip
+        code, out, err = here(*wrong, cwd=tmp_path)
+        assert (code, out) == (2, "") and said in err and len(err.splitlines()) <= 2, err

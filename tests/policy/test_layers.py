@@ -22,13 +22,30 @@ FLOORS = (
     ("training", "evaluation", "deploy", "checks"),
     ("stages",),
     ("api",),
+    ("cli_checks",),
     ("cli",),
     ("torchkiln", "__main__"),
 )
-WITHOUT_TORCH = ("errors", "registry", "randomness", "recipe", "runs", "codec", "serving", "report", "cli")
+WITHOUT_TORCH = (
+    "errors",
+    "registry",
+    "randomness",
+    "recipe",
+    "runs",
+    "codec",
+    "serving",
+    "report",
+    "cli_checks",
+    "cli",
+)
 TORCH = ("torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning", "transformers", "timm")
 # Parts of rooms that must run on the base install too.
-PARTS_WITHOUT_TORCH = ("torchkiln.checks.lint", "torchkiln.checks.catalogue", "torchkiln.checks.finding")
+PARTS_WITHOUT_TORCH = (
+    "torchkiln.checks.lint",
+    "torchkiln.checks.asking",
+    "torchkiln.checks.catalogue",
+    "torchkiln.checks.finding",
+)
 WITH_LIGHTNING = ("data", "tasks", "training")
 LIGHTNING = ("lightning", "pytorch_lightning")
 

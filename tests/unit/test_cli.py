@@ -25,6 +25,12 @@ TEST = {
     "baselines": [{"name": "majority class", "metrics": {"accuracy": {"value": 0.5}}, "difference": {}}],
     "verdict": {"text": "Better than guessing.", "beats_trivial": True, "beats_classical": None},
 }
+PROFILE = {
+    "bound": "input", "shares": {"input": 0.62, "compute": 0.38}, "seconds_per_step": 0.01, "steps": 10,
+    "achieved_flops": 1e9, "peak_flops": 1e10, "achieved_bandwidth": 1e9, "peak_bandwidth": 1e10, "next": "less",
+    "operations_per_step": 10, "seconds_per_launch": 1e-6, "beside_the_net": {}, "trace": None,
+    "settings": {"device": "cuda", "threads": 1, "precision": "32", "batch_size": 8},
+}  # fmt: skip
 Captured = pytest.CaptureFixture[str]
 
 
@@ -189,6 +195,16 @@ def test_verify_says_what_is_whole_and_ends_with_1_if_nothing_can_go_on(
     assert says(capsys, "verify", "nowhere")[0] == 2
 
 
+def test_profile_prints_the_verdict(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(api, "profile", lambda *given, **more: asked.append((given, more["out"])) or PROFILE)
+    (folder / "r.yaml").touch()
+    code, out, _ = says(capsys, "profile", "r.yaml", "train.batch_size=8", "--out", "t.json")
+    assert code == 0 and out.startswith("Bound by input: 62 % of a step\n") and out.endswith("Next: less\n")
+    assert asked == [((Path("r.yaml"), ["train.batch_size=8"]), Path("t.json"))]
+    assert json.loads(says(capsys, "profile", "r.yaml", "--json")[1]) == PROFILE
+
+
 def test_schema_is_the_schema(capsys: Captured) -> None:
     assert json.loads(says(capsys, "schema")[1]) == json_schema()
 
@@ -197,7 +213,7 @@ def test_version_and_help(capsys: Captured) -> None:
     assert says(capsys, "--version")[1].startswith("torchkiln ")
     code, out, _ = says(capsys, "--help")
     assert code == 0
-    for verb in ("init", "fit", "test", "predict", "report", "compare", "verify", "schema"):
+    for verb in ("init", "fit", "profile", "test", "predict", "report", "compare", "verify", "schema"):
         assert verb in out
     assert "KEY=VALUE" in says(capsys, "fit", "--help")[1]
 
@@ -218,6 +234,10 @@ def test_a_poor_encoding_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -
     ("words", "said"),
     [
         (["fit"], "fit needs a recipe or data"),
+        (["profile"], "profile needs a recipe or data: torchkiln profile RECIPE"),
+        (["profile", "r.yaml", "--lr", "3"], "settings are written key=value: did you mean opt"),
+        (["profile", "r.yaml", "--out", "t.txt"], "t.txt: a trace is written as .json or .json.gz"),
+        (["profile", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "r.yaml", "epochs", "5"], "'epochs' is no setting; write key=value: did you mean train."),
         (["fit", "r.yaml", "lr:", "3"], "did you mean optimizer.lr=3?"),
         (["fit", "r.yaml", "zzz"], "'zzz' is no setting; write key=value, such as train.epochs=5"),

@@ -88,7 +88,8 @@ def picture(raw: str | Path | bytes | None, name: str, at_least: int | None = No
                 # Two times the size: the antialiased resize does the rest, and no detail is lost.
                 scale = 2 * at_least / min(image.size)
                 image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
-            return _rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)  # else it copies those that stand upright
+            return _rgb(image)
     except _UNREADABLE as error:
         raise DataError(_why(raw, name, error)) from error
 
@@ -151,7 +152,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         solid = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", solid.size, "white"), solid).convert("RGB")
-    return image.convert("RGB")
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    image.load()  # while the file is open
+    return image
 
 
 def _why(raw: str | Path | bytes | None, name: str, error: BaseException) -> str:

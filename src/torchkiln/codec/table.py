@@ -304,9 +304,15 @@ def _numbers(
 
 def _codes(field: CategoryField, frame: pl.DataFrame) -> Array:
     codes = {name: i + 1 for i, name in enumerate(field.names)}
-    names = read_names(frame[field.column])
+    values = frame[field.column]
+    distinct = values.unique() if values.dtype == pl.String else values  # each name is read once
+    names = read_names(distinct)
     result = names.replace_strict(codes, default=0, return_dtype=pl.Int64)
-    return result.to_numpy() if not field.missing else np.where(names.is_null(), field.codes - 1, result)
+    if field.missing:
+        result = result.set(names.is_null(), field.codes - 1)
+    if distinct is not values:
+        result = values.replace_strict(distinct, result, return_dtype=pl.Int64)
+    return result.to_numpy()
 
 
 def _refuse(frame: pl.DataFrame, column: str, bad: npt.NDArray[np.bool_], what: str, hint: str = "") -> None:
@@ -328,7 +334,7 @@ def _has_indicator(field: Field) -> bool:
 
 
 def _columns(columns: list[Array], rows: int, dtype: Any) -> Array:
-    return np.stack(columns, axis=1).astype(dtype) if columns else np.zeros((rows, 0), dtype)
+    return np.stack(columns, axis=1, dtype=dtype, casting="unsafe") if columns else np.zeros((rows, 0), dtype)
 
 
 def _parse(text: pl.Series, pattern: str) -> pl.Series:

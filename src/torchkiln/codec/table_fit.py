@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,7 +31,8 @@ from torchkiln.codec.table import (
     read_names,
     read_numbers,
 )
-from torchkiln.errors import DataError, MissingExtra
+from torchkiln.codec.tree_bins import thresholds
+from torchkiln.errors import DataError
 from torchkiln.registry import did_you_mean
 
 ColumnKind = Literal["numeric", "categorical", "date", "drop"]
@@ -42,6 +45,8 @@ TREE_ROWS = 100_000
 """Rows that bins are looked for in; more change the bounds little and cost much."""
 STRAY_SHARE = 0.02
 """A column of numbers may hold this share of other words; they then mean: missing."""
+_LOOK = 1000
+"""First rows that a quick look is at."""
 RECURRING = ("month", "day", "weekday", "hour")
 """Parts of a date that come again."""
 OTHER_DATE_FORMATS = [
@@ -97,14 +102,13 @@ def fit(
     """
     kinds = kinds or {}
     _check_known(kinds, train, exclude)
-    fields: list[Field] = []
-    notes: list[Note] = []
-    for name in train.columns:
-        if name in exclude or kinds.get(name) == "drop":
-            continue
-        field, found = _Fit(train[name], target, classes, name == ordered_by).field(kinds.get(name))
-        fields += [field] if field else []
-        notes += found
+    used = [name for name in train.columns if name not in exclude and kinds.get(name) != "drop"]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and polars let go of the interpreter
+        found = list(pool.map(
+            lambda name: _Fit(train[name], target, classes, name == ordered_by).field(kinds.get(name)), used
+        ))  # fmt: skip
+    fields = [field for field, _ in found if field]
+    notes = [note for _, said in found for note in said]
     if not fields:
         why = "; ".join(n.text for n in notes) or "the table has no further column"
         raise DataError(f"no column is left to learn from: {why}")
@@ -161,7 +165,7 @@ class _Fit:
         return NumberField(self.name, self.scaling(numbers), bool(np.isnan(numbers).any()), words)
 
     def _date(self) -> DateField:
-        formats = _date_formats(self.values)
+        formats = date_formats(self.values)
         if formats is None:
             shown = self.values.drop_nulls()
             raise DataError(f"column {self.name!r} is said to be a date, but {shown[0]!r} is written in no "
@@ -172,11 +176,13 @@ class _Fit:
         return DateField(self.name, formats, varying, dates.null_count() > 0)
 
     def _category(self) -> CategoryField:
-        names = read_names(self.values)
-        least = 2 if len(names) >= 100 else 1
-        counts = names.drop_nulls().value_counts(sort=False).rows()
-        kept = sorted((n for n in counts if n[1] >= least), key=lambda n: (-n[1], n[0]))[:MOST_NAMES]
-        return CategoryField(self.name, sorted(n[0] for n in kept), names.null_count() >= least)
+        values, often = self.values.value_counts(name="count").get_columns()
+        names, least = read_names(values), 2 if len(self.values) >= 100 else 1
+        counts = pl.DataFrame({"name": names, "count": often}).group_by("name").sum().rows()
+        kept = sorted((n for n in counts if n[0] is not None and n[1] >= least), key=lambda n: (-n[1], n[0]))[
+            :MOST_NAMES
+        ]
+        return CategoryField(self.name, sorted(n[0] for n in kept), any(n[0] is None and n[1] >= least for n in counts))
 
     def _presence(self, notes: list[Note]) -> tuple[PresenceField | None, list[Note]]:
         """What is left of a column that is dropped for its many different values."""
@@ -198,9 +204,9 @@ class _Fit:
     def scaling(self, numbers: npt.NDArray[np.float64]) -> Scaling:
         """How numbers made from this column, NaN where missing, are brought to like size."""
         present = numbers[np.isfinite(numbers)]
-        log = bool(present.min() >= 0 and np.quantile(present, 0.99) > 3 * np.median(present))
         fill = float(np.median(present))
-        x = np.where(np.isfinite(numbers), numbers, fill)
+        log = bool(present.min() >= 0 and np.quantile(present, 0.99) > 3 * fill)
+        x = numbers if len(present) == len(numbers) else np.where(np.isfinite(numbers), numbers, fill)
         x = np.log1p(x) if log else x
         mean, scale = float(x.mean()), float(x.std()) or 1.0
         standard = ((x - mean) / scale).astype(np.float32)
@@ -229,16 +235,11 @@ def _bins(x: npt.NDArray[np.float32], target: Array, classes: bool) -> list[floa
     References:
         Gorishniy et al., "On embeddings for numerical features in tabular deep learning", 2022: 3.2.2.
     """
-    try:
-        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "train") from error
     step = -(-len(x) // TREE_ROWS)
-    sample, goal = x[::step, None], target[::step]
-    tree_class = DecisionTreeClassifier if classes else DecisionTreeRegressor
-    tree = tree_class(max_leaf_nodes=MOST_BINS, min_samples_leaf=_least_rows(len(sample)), random_state=0)
-    fitted = tree.fit(sample, goal).tree_
-    inner = fitted.threshold[fitted.children_left >= 0].astype(np.float32)
+    sample, goal = x[::step], target[::step]
+    inner = np.array(
+        thresholds(sample, goal, classes=classes, most=MOST_BINS, least=_least_rows(len(sample))), np.float32
+    )
     low, high = float(x.min()), float(x.max())
     if low == high:
         return [low, low + 1.0]
@@ -254,16 +255,18 @@ def _least_rows(rows: int) -> int:
 def _reason_to_drop(values: pl.Series) -> Note | None:
     """Constant columns and row numbers, whatever their type."""
     name = values.name
+    if values.dtype == pl.String and values.head(_LOOK).str.strip_chars().replace("", None).drop_nulls().n_unique() > 1:
+        return None
     present = values.drop_nulls()
     if values.dtype == pl.String:
         present = present.filter(present.str.strip_chars() != "")
     if not len(present):
         return Note("empty_column", "warn", name, f"column {name!r} is left out: it is empty in training")
-    different = present.n_unique() if not isinstance(values.dtype, pl.List | pl.Struct | pl.Object) else 2
-    if different == 1 and (len(present) == len(values)):
+    one_value = not isinstance(values.dtype, pl.List | pl.Struct | pl.Object) and present.head(_LOOK).n_unique() == 1
+    if one_value and len(present) == len(values) and present.n_unique() == 1:
         text = f"column {name!r} is left out: it is {present[0]!r} in every training row"
         return Note("constant_column", "note", name, text)
-    if values.dtype.is_integer() and len(values) >= 20 and different == len(values):
+    if values.dtype.is_integer() and len(values) >= 20 and all_differ(values):
         steps = np.diff(values.to_numpy().astype(np.float64))
         counted = bool((steps > 0).all() or (steps < 0).all()) and abs(steps).mean() < 10
         if counted or _named_id(name):
@@ -272,29 +275,35 @@ def _reason_to_drop(values: pl.Series) -> Note | None:
     return None
 
 
+def all_differ(values: pl.Series) -> bool:
+    """Whether no value stands twice and none is missing; for nearly all columns a look at the first rows tells."""
+    return all(v.null_count() == 0 and v.n_unique() == len(v) for v in (values.head(_LOOK), values))
+
+
 def _kind_of_words(values: pl.Series) -> tuple[ColumnKind, list[Note]]:
     """What a column of strings holds: numbers and dates in disguise, names, ids, or free text."""
     name = values.name
     words = _stray_words(values)
-    numbers, bad = read_numbers(values, words)
-    is_code = bool(values.str.contains(r"^\s*0\d").any())  # postal codes and the like
+    distinct, counts = values.drop_nulls().value_counts(name="count").get_columns()  # each value is looked at once
+    numbers, bad = read_numbers(distinct, words)
+    is_code = bool(distinct.str.contains(r"^\s*0\d").any())  # postal codes and the like
     if not bad.any() and not np.isnan(numbers).all() and not is_code:
         found = [] if not words else [Note(
             "words_among_numbers", "warn", name,
             f"column {name!r} holds numbers, and {', '.join(map(repr, words))}, taken for missing",
         )]  # fmt: skip
         return "numeric", found
-    if _date_formats(values) is not None:
+    if date_formats(values) is not None:
         return "date", []
-    present = read_names(values).drop_nulls()
-    different = present.n_unique()
-    if different <= max(10, len(present) // 2):
+    names = read_names(distinct)
+    different, present = names.drop_nulls().n_unique(), int(counts.filter(names.is_not_null()).sum())
+    if different <= max(10, present // 2):
         return "categorical", []
-    spaces = float(present.str.count_matches(r"\s").mean() or 0)  # type: ignore[arg-type]
+    spaces = float((names.str.count_matches(r"\s") * counts.cast(pl.Float64)).sum()) / max(present, 1)
     if spaces >= 2:
-        text = f"column {name!r} is left out: it holds free text, {different} kinds of it in {len(present)} rows"
+        text = f"column {name!r} is left out: it holds free text, {different} kinds of it in {present} rows"
         return "drop", [Note("free_text_column", "warn", name, text)]
-    text = f"column {name!r} is left out: {different} of its {len(present)} values differ, as in an id"
+    text = f"column {name!r} is left out: {different} of its {present} values differ, as in an id"
     return "drop", [Note("id_like_column", "note", name, text)]
 
 
@@ -302,20 +311,25 @@ def _stray_words(values: pl.Series) -> list[str]:
     """Words in a column that is all but numeric, in small letters; [] where it is not."""
     if values.dtype != pl.String:
         return []
-    numbers, bad = read_numbers(values)
-    if not bad.any() or bad.sum() > STRAY_SHARE * np.isfinite(numbers).sum():
+    distinct, counts = values.drop_nulls().value_counts(name="count").get_columns()
+    numbers, bad = read_numbers(distinct)
+    often = counts.to_numpy()
+    if not bad.any() or often[bad].sum() > STRAY_SHARE * often[np.isfinite(numbers)].sum():
         return []
-    words = values.filter(pl.Series(bad)).str.strip_chars().str.to_lowercase().unique()
+    words = distinct.filter(pl.Series(bad)).str.strip_chars().str.to_lowercase().unique()
     return sorted(words.to_list()) if len(words) <= 3 else []
 
 
-def _date_formats(values: pl.Series) -> list[str] | None:
+def date_formats(values: pl.Series) -> list[str] | None:
     """The ways in which all of a column's dates are written; None where it holds no dates."""
     if values.dtype in (pl.Date, pl.Datetime):
         return ISO_FORMATS
     if values.dtype != pl.String:
         return None
+    few = values.drop_nulls().head(20)  # a look at them spares the whole column for nearly all that hold no dates
     for formats in (ISO_FORMATS, *([f] for f in OTHER_DATE_FORMATS)):
+        if read_dates(few, formats)[1].any():
+            continue
         dates, bad = read_dates(values, formats)
         if not bad.any() and dates.null_count() < len(dates):
             return formats

@@ -105,9 +105,14 @@ class Augment:
 
 def resize(image: Tensor, side: int) -> Tensor:
     """Pictures [B, C, H, W] at `side` x `side` pixels, antialiased; the same dtype."""
-    if image.shape[-2:] == (side, side):
-        return image
-    return F.interpolate(image, (side, side), mode="bilinear", antialias=True)
+    return image if image.shape[-2:] == (side, side) else _resized(image, side)
+
+
+def _resized(image: Tensor, side: int) -> Tensor:
+    if image.device.type == "cpu" or image.is_floating_point():
+        return F.interpolate(image, (side, side), mode="bilinear", antialias=True)
+    found = F.interpolate(image.float(), (side, side), mode="bilinear", antialias=True)  # no whole numbers elsewhere
+    return found.round().clamp(0, 255).to(image.dtype)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class HorizontalFlip(Step):
             flip = torch.from_numpy(first ^ bool(draw.epoch % 2))
         else:
             flip = draw.uniform(1)[:, 0] < self.p
-        return torch.where(flip.view(-1, 1, 1, 1), image.flip(3), image)
+        return torch.where(flip.to(image.device).view(-1, 1, 1, 1), image.flip(3), image)
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ class VerticalFlip(Step):
 
     def __call__(self, image: Tensor, draw: Draw) -> Tensor:
         flip = draw.uniform(1)[:, 0] < self.p
-        return torch.where(flip.view(-1, 1, 1, 1), image.flip(2), image)
+        return torch.where(flip.to(image.device).view(-1, 1, 1, 1), image.flip(2), image)
 
 
 @dataclass(frozen=True)
@@ -162,15 +167,16 @@ class PaddedCrop(Step):
     def __call__(self, image: Tensor, draw: Draw) -> Tensor:
         left, top, right, bottom = (round(p * draw.shrink) if p else 0 for p in self.padding)
         height, width = self.size or (draw.side, draw.side)
-        place = draw.uniform(2)
+        place = draw.uniform(2).to(image.device)
         y = _window(place[:, 0], image.shape[2], top, bottom, height)
         x = _window(place[:, 1], image.shape[3], left, right, width)
         rows, columns = self._inside(y, image.shape[2]), self._inside(x, image.shape[3])
-        sample = torch.arange(len(image))[:, None, None]
+        sample = torch.arange(len(image), device=image.device)[:, None, None]
         out = image.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         if self.mode == "constant":
             inside = (rows == y)[:, None, :, None] & (columns == x)[:, None, None, :]
-            out = torch.where(inside, out, torch.tensor(self.fill, dtype=image.dtype).view(1, -1, 1, 1))
+            fill = torch.tensor(self.fill, dtype=image.dtype, device=image.device)
+            out = torch.where(inside, out, fill.view(1, -1, 1, 1))
         return out
 
     def _inside(self, index: Tensor, length: int) -> Tensor:
@@ -213,7 +219,7 @@ class ResizedCrop(Step):
         x, y = ((width - w + 1) * u[:, 2]).long(), ((height - h + 1) * u[:, 3]).long()
         boxes = torch.stack([y, y + h.long(), x, x + w.long()], dim=1).tolist()
         parts = (image[i : i + 1, :, a:b, c:d] for i, (a, b, c, d) in enumerate(boxes))
-        return torch.cat([F.interpolate(p, (side, side), mode="bilinear", antialias=True) for p in parts])
+        return torch.cat([_resized(p, side) for p in parts])
 
 
 @dataclass(frozen=True)
@@ -239,12 +245,14 @@ class Erase(Step):
         h = (area * shape).sqrt().round().clamp(1, height)
         w = (area / shape).sqrt().round().clamp(1, width)
         y, x = ((height - h + 1) * u[:, 2]).floor(), ((width - w + 1) * u[:, 3]).floor()
-        rows, columns = torch.arange(height)[None], torch.arange(width)[None]
+        u, h, w, y, x = (part.to(image.device) for part in (u, h, w, y, x))
+        rows = torch.arange(height, device=image.device)[None]
+        columns = torch.arange(width, device=image.device)[None]
         hit = (u[:, 4] < self.p)[:, None, None]
         inside_rows = (rows >= y[:, None]) & (rows < (y + h)[:, None])
         inside_columns = (columns >= x[:, None]) & (columns < (x + w)[:, None])
         mask = (inside_rows[:, :, None] & inside_columns[:, None, :] & hit)[:, None]
-        colour = torch.tensor(self.value, dtype=image.dtype).view(1, -1, 1, 1)
+        colour = torch.tensor(self.value, dtype=image.dtype, device=image.device).view(1, -1, 1, 1)
         return torch.where(mask, colour, image)
 
 
@@ -361,4 +369,4 @@ def _window(place: Tensor, length: int, before: int, behind: int, size: int) -> 
     if room < 1:
         raise ValueError(f"a window of {size} pixels does not fit into {length} + {before} + {behind}")
     start = (place * room).long() - before
-    return start[:, None] + torch.arange(size)
+    return start[:, None] + torch.arange(size, device=place.device)

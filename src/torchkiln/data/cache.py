@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ LIMIT_BYTES = 20 * 2**30
 """What the whole cache may take; the longest unused go first."""
 CHUNK = 64
 """Samples decoded at once."""
+New = Callable[[str, tuple[int, ...], Any], Array]
+"""(name, shape, dtype) -> an array to be filled."""
 
 
 def folder() -> Path:
@@ -55,15 +58,25 @@ def mapped(codec: InputCodec, frame: pl.DataFrame, name: str) -> dict[str, Array
         frame: Rows, in the order of the arrays.
         name: What `key` gave.
     """
+    return kept(name, lambda new: _encode_into(codec, frame, new))
+
+
+def kept(name: str, make: Callable[[New], Mapping[str, Array]]) -> dict[str, Array]:
+    """Memory-mapped arrays of an entry of the cache, made now if it is not there.
+
+    Args:
+        name: Of the entry: a digest of all that the arrays follow from.
+        make: Makes and fills arrays that it is given by `New`.
+    """
     entry = folder() / name
     if not (entry / "done").is_file():
-        _make(codec, frame, entry)
+        _make(make, entry)
     os.utime(entry / "done")
     _forget_oldest(keep=entry)
     return {p.stem: np.load(p, mmap_mode="r") for p in sorted(entry.glob("*.npy"))}
 
 
-def _make(codec: InputCodec, frame: pl.DataFrame, entry: Path) -> None:
+def _make(make: Callable[[New], Mapping[str, Array]], entry: Path) -> None:
     temporary = entry.with_name(f"{entry.name}.{os.getpid()}")
     temporary.mkdir(parents=True)
     try:
@@ -71,7 +84,7 @@ def _make(codec: InputCodec, frame: pl.DataFrame, entry: Path) -> None:
         def new(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
             return np.lib.format.open_memmap(temporary / f"{name}.npy", "w+", dtype, shape)
 
-        for array in _encode_into(codec, frame, new).values():
+        for array in make(new).values():
             array.flush()  # type: ignore[attr-defined]  # it is a memory map
         (temporary / "done").touch()
         if not (entry / "done").is_file():
@@ -85,7 +98,7 @@ def _make(codec: InputCodec, frame: pl.DataFrame, entry: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _encode_into(codec: InputCodec, frame: pl.DataFrame, new: Any) -> dict[str, Array]:
+def _encode_into(codec: InputCodec, frame: pl.DataFrame, new: New) -> dict[str, Array]:
     first = {name: np.asarray(a) for name, a in codec.encode(frame[:1]).items()}
     out: dict[str, Array] = {n: new(n, (len(frame), *a.shape[1:]), a.dtype) for n, a in first.items()}
 

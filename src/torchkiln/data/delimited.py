@@ -1,8 +1,8 @@
 """Delimited text (CSV, TSV and the like) to a table of strings, or the line where it goes wrong.
 
 Encoding, delimiter and quoting are found, never guessed past a doubt. A regular file is counted with
-NumPy and read by polars; an irregular one (stray quotes, blank lines) goes through Python's slower
-reader, which also knows the number of the line to complain about.
+NumPy and read by polars, plain numbers as numbers; an irregular one (stray quotes, blank lines) goes through
+Python's slower reader, which also knows the number of the line to complain about.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -24,11 +24,15 @@ from torchkiln.errors import DataError
 _DELIMITERS = ",;\t|"
 _SAMPLE = 1 << 16
 """Characters that the delimiter is found from."""
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 _Text = tuple[list[str], pl.DataFrame]
-"""Header as written, and rows of strings under makeshift names."""
+"""Header as written, and rows under makeshift names."""
+_GUESSED_FROM = 10_000
+"""Rows from which the columns of numbers are guessed."""
+_LONG = 1e18
+"""Numbers from which on digits may be a code."""
 _SPOKEN = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 
@@ -41,13 +45,17 @@ class Record:
     last: int
 
 
-def parse(raw: bytes, name: str, tab: bool = False) -> tuple[pl.DataFrame, list[Finding]]:
+def parse(
+    raw: bytes, name: str, tab: bool = False, as_words: Collection[str] | None = None
+) -> tuple[pl.DataFrame, list[Finding]]:
     """The table of strings in `raw`; what is empty is null or an empty string.
 
     Args:
         raw: The file's bytes.
         name: The file's name, for errors.
         tab: Whether the file's suffix says that tabs part the fields.
+        as_words: Columns that stay strings; None: all. Others that hold nothing but plain numbers may come as
+            numbers, of the type and value that `columns.typed` gives them.
 
     Raises:
         DataError: Empty, undecodable, ragged, or with a header that names no columns; says where.
@@ -56,11 +64,11 @@ def parse(raw: bytes, name: str, tab: bool = False) -> tuple[pl.DataFrame, list[
     if b"\n" not in data and b"\r" in data:  # line ends of old Macs
         data = data.replace(b"\r", b"\n")
     data = data.rstrip(b"\r\n")
-    if not data.strip():
+    if not data or data.isspace():
         raise DataError(f"{name}: the file is empty; a header and rows are needed")
     sample = _sample(data)
     delimiter = _delimiter(sample, tab)
-    frame = _regular(data, delimiter)
+    frame = _regular(data, delimiter, as_words)
     if frame is None:
         frame = _irregular(data, delimiter, name)
     header, body = frame
@@ -184,16 +192,54 @@ def _records(text: str, delimiter: str, quoted: bool, strict: bool = False) -> I
 # The fast path
 
 
-def _regular(data: bytes, delimiter: str) -> _Text | None:
+def _regular(data: bytes, delimiter: str, as_words: Collection[str] | None) -> _Text | None:
     """Header and rows as polars reads them, or None where the file needs a closer look."""
     buffer = np.frombuffer(data, np.uint8)
+    quoted = b'"' in data
+    shape = _quoted_shape(buffer, delimiter) if quoted else _plain_shape(data, buffer, delimiter)
+    if shape is None:
+        return None
+    header_end, records = shape
+    header = next(iter(_records(data[:header_end].decode(), delimiter, quoted=True))).fields
+    if records == 1:
+        return header, pl.DataFrame(schema={str(i): pl.String for i in range(len(header))})
+    lines = data.count(b"\n", 0, header_end) + 1
+    frame = None
+    if as_words is not None and not _has_codes(buffer, delimiter):
+        words = {i for i, column in enumerate(header) if column.strip() in as_words}
+        frame = _with_numbers(data, lines, delimiter, len(header), words)
+    if frame is None:
+        frame = _polars(data, lines, delimiter, infer_schema=False)
+    return (header, frame) if frame is not None and frame.shape == (records - 1, len(header)) else None
+
+
+def _plain_shape(
+    data: bytes, buffer: np.ndarray[tuple[int], np.dtype[np.uint8]], delimiter: str
+) -> tuple[int, int] | None:
+    """Where the header of text without quotes ends, and its records; None where the sum of fields is not right.
+
+    A line that is too long is refused by polars, so with the right sum none is too short.
+    """
+    header_end = data.find(b"\n")
+    header_end = len(data) if header_end < 0 else header_end
+    ends = fields = 0
+    for start in range(0, len(buffer), _BLOCK):
+        block = buffer[start : start + _BLOCK]
+        ends += int(np.count_nonzero(block == ord("\n")))
+        fields += int(np.count_nonzero(block == ord(delimiter)))
+    width = data.count(delimiter.encode(), 0, header_end)
+    return (header_end, ends + 1) if fields == (ends + 1) * width else None
+
+
+def _quoted_shape(buffer: np.ndarray[tuple[int], np.dtype[np.uint8]], delimiter: str) -> tuple[int, int] | None:
+    """Where the header ends, and how many records there are; None where one has more or fewer fields."""
     if not _quotes_are_clean(buffer, delimiter):
         return None
     kinds = np.zeros(256, np.uint8)
     kinds[ord(delimiter)], kinds[ord("\n")], kinds[ord('"')] = 1, 2, 3
     parity, width, records = 0, 0, 1
     open_fields = 1
-    header_end = len(data)
+    header_end = len(buffer)
     for start in range(0, len(buffer), _BLOCK):
         marks = kinds[buffer[start : start + _BLOCK]]
         places = np.flatnonzero(marks)
@@ -216,18 +262,43 @@ def _regular(data: bytes, delimiter: str) -> _Text | None:
             open_fields += len(marks)
     if parity or (width and open_fields != width):
         return None
-    header = next(iter(_records(data[:header_end].decode(), delimiter, quoted=True))).fields
-    return _polars(data[header_end + 1 :], header, delimiter, records - 1)
+    return header_end, records
 
 
-def _polars(body: bytes, header: list[str], delimiter: str, rows: int) -> _Text | None:
-    if rows == 0:
-        return header, pl.DataFrame(schema={str(i): pl.String for i in range(len(header))})
+def _polars(data: bytes, lines: int, delimiter: str, **how: Any) -> pl.DataFrame | None:
+    """The rows behind the header's lines; None where polars stumbles."""
     try:
-        frame = pl.read_csv(body, has_header=False, separator=delimiter, infer_schema=False)
+        return pl.read_csv(data, has_header=False, skip_lines=lines, separator=delimiter, **how)
     except pl.exceptions.PolarsError:
         return None
-    return (header, frame) if frame.shape == (rows, len(header)) else None
+
+
+def _with_numbers(data: bytes, lines: int, delimiter: str, width: int, words: Collection[int]) -> pl.DataFrame | None:
+    """The rows with columns of numbers as such, guessed from the first rows; None where the guess does not hold."""
+    first = _polars(data, lines, delimiter, n_rows=_GUESSED_FROM, infer_schema_length=_GUESSED_FROM)
+    if first is None or first.width != width:
+        return None
+    numeric = (pl.Int64, pl.Float64)
+    types = [t if t in numeric and i not in words else pl.String for i, t in enumerate(first.dtypes)]
+    if pl.Int64 not in types and pl.Float64 not in types:
+        return None
+    frame = _polars(data, lines, delimiter, schema={str(i): t for i, t in enumerate(types)})
+    if frame is None:
+        return None
+    largest = frame.select(pl.col(numeric).abs().max()).row(0)
+    whole = frame.select(pl.col(pl.Float64).is_finite().all()).row(0) if pl.Float64 in types else ()
+    return frame if all(n is None or n < _LONG for n in largest) and all(whole) else None
+
+
+def _has_codes(buffer: np.ndarray[tuple[int], np.dtype[np.uint8]], delimiter: str) -> bool:
+    """Whether a field begins with 0 and a digit, as postal codes and times do, which must not become numbers."""
+    for start in range(0, len(buffer), _BLOCK):
+        block = buffer[max(0, start - 2) : start + _BLOCK]
+        before, zero, behind = block[:-2], block[1:-1] == ord("0"), block[2:]
+        begins = (before == ord(delimiter)) | (before == ord("\n")) | (before == ord('"')) | (before == ord(" "))
+        if (zero & begins & (behind >= ord("0")) & (behind <= ord("9"))).any():
+            return True
+    return False
 
 
 def _quotes_are_clean(buffer: np.ndarray[tuple[int], np.dtype[np.uint8]], delimiter: str) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from torchkiln.codec.table import ISO_FORMATS, read_dates
-from torchkiln.codec.table_fit import OTHER_DATE_FORMATS
+from torchkiln.codec.table import read_dates
+from torchkiln.codec.table_fit import date_formats
 from torchkiln.data.columns import TEXT_WORDS, mean_words
 from torchkiln.data.source import SPLITS, Source
 from torchkiln.recipe.propose import Column, Facts, find_text
@@ -43,17 +43,8 @@ def text_column(frame: pl.DataFrame, target: str | None) -> str | None:
 
 def as_dates(values: pl.Series) -> pl.Series | None:
     """The column as points in time, null where it is empty; None where it holds no dates."""
-    if values.dtype in (pl.Date, pl.Datetime):
-        return read_dates(values, ISO_FORMATS)[0]
-    if values.dtype != pl.String or not len(values.drop_nulls()):
-        return None
-    for formats in (ISO_FORMATS, *([f] for f in OTHER_DATE_FORMATS)):
-        # A look at a few spares the whole column for nearly all columns that hold none.
-        if not read_dates(values.drop_nulls().head(20), formats)[1].any():
-            dates, bad = read_dates(values, formats)
-            if not bad.any():
-                return dates
-    return None
+    formats = date_formats(values)
+    return None if formats is None else read_dates(values, formats)[0]
 
 
 def _column(values: pl.Series, picture: bool) -> Column:

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import polars as pl
 
+from torchkiln.codec.table_fit import all_differ
 from torchkiln.codec.target import label_names
 from torchkiln.data import findings_images, leaks
 from torchkiln.data.facts import columns, text_column
 from torchkiln.data.findings_images import copies_level
 from torchkiln.data.source import SPLITS, Finding, Source
-from torchkiln.recipe.propose import find_group
+from torchkiln.recipe.propose import find_group, names_group
 from torchkiln.recipe.schema import Data
 
 LEAST_ROWS = 10
@@ -77,10 +78,10 @@ def _sizes(before: pl.DataFrame, frame: pl.DataFrame) -> list[Finding]:
         left = f", of {len(before):,}" if len(before) > len(frame) else ""
         text = f"{len(frame)} rows{left} are too few to learn from and to test on; {LEAST_ROWS} are the least"
         return [Finding("too_few_rows", "stop", text)]
-    counts = {s: len(frame.filter(pl.col("split") == s)) for s in SPLITS}
+    counts, had = ({s: int((rows["split"] == s).sum()) for s in SPLITS} for rows in (frame, before))
     findings = []
     for split in SPLITS:
-        was = len(before.filter(pl.col("split") == split))
+        was = had[split]
         if not counts[split] and (was or split == "train"):
             why = "none of its rows can be used" if was else "no row is in it"
             findings.append(Finding("empty_split", "stop", f"{split} is empty: {why}"))
@@ -222,7 +223,8 @@ def _groups(frame: pl.DataFrame, data: Data, target: str) -> list[Finding]:
     """Things such as patients that have rows in train and in the test."""
     if data.split.by in ("group", "time"):
         return []
-    group = find_group(columns(frame), target)
+    telling = [c.name for c in frame.iter_columns() if c.name in ("key", "split") or names_group(c.name)]
+    group = find_group(columns(frame.select(telling)), target)
     if group is None:
         return []
     values = {s: set(frame.filter(pl.col("split") == s)[group.name].drop_nulls()) for s in ("train", "test")}
@@ -253,7 +255,7 @@ def _numbers_rows(values: pl.Series) -> bool:
     """Whether it is an id: whole numbers or words that all differ."""
     if values.dtype.is_float():
         return False
-    return values.dtype == pl.Binary or values.drop_nulls().n_unique() == len(values)
+    return values.dtype == pl.Binary or all_differ(values)
 
 
 def _across(rows: pl.DataFrame, what: str, how: str) -> list[Finding]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import math
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from PIL import Image
 
 from torchkiln.codec.image import MAX_PIXELS, picture
 from torchkiln.data.source import Finding
+from torchkiln.data.threads import in_threads
 from torchkiln.errors import DataError
 
 Ints = npt.NDArray[np.int64]
@@ -40,6 +40,8 @@ _RARE = 0.4
 
 Handwritten digits and other simple drawings all look alike; a copy must stand out.
 """
+_CROWDED = 0.01
+"""Share of pairs with like hashes from which all pairs multiplied as matrices cost less than these one by one."""
 _FLAT = 8.0
 """Deviation of a thumbnail's pixels, of 255, below which it shows too little to be told from others."""
 
@@ -69,8 +71,8 @@ def check(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Finding]]:
     """
     step = -(-len(frame) // MOST)
     sample = frame.gather_every(step)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow and hashlib let go of the interpreter
-        seen = list(pool.map(_see, sample["image"].to_list(), sample["key"].to_list(), chunksize=64))
+    rows = list(zip(sample["image"].to_list(), sample["key"].to_list(), strict=True))
+    seen = in_threads(lambda row: _see(*row), rows)
     findings = []
     if step > 1:
         text = f"{len(sample):,} of {len(frame):,} pictures were looked at, spread over all"
@@ -169,14 +171,17 @@ def _near(thumbnails: npt.NDArray[np.uint8], here: Ints, there: Ints) -> dict[in
     References:
         The hash compares neighbouring pixels of a tiny grey picture, as N. Krawetz's dHash does.
     """
+    if not len(here) or not len(there):
+        return {}
     grey = thumbnails.astype(np.float32)
     cells = grey.reshape(-1, 8, 2, 9, 2).mean(axis=(2, 4))
     bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(-1, 64)
     hashes = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
     vectors = grey.reshape(len(grey), -1)
     vectors -= vectors.mean(axis=1, keepdims=True)
-    deviation = vectors.std(axis=1)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    deviation = lengths / math.sqrt(vectors.shape[1])
+    vectors /= np.maximum(lengths, 1e-6)[:, None]
     here, there = here[deviation[here] >= _FLAT], there[deviation[there] >= _FLAT]
     if not len(here) or not len(there):
         return {}
@@ -187,7 +192,10 @@ def _near(thumbnails: npt.NDArray[np.uint8], here: Ints, there: Ints) -> dict[in
         distance = np.bitwise_count(hashes[block][:, None] ^ hashes[there][None, :])
         row, column = np.nonzero(distance <= _BITS)
         a, b = block[row], there[column]
-        alike = (vectors[a] * vectors[b]).sum(axis=1) >= least
+        if len(row) > _CROWDED * distance.size:
+            alike = (vectors[block] @ vectors[there].T)[row, column] >= least
+        else:
+            alike = (vectors[a] * vectors[b]).sum(axis=1) >= least
         for i, j in zip(a[alike].tolist(), b[alike].tolist(), strict=True):
             found.setdefault(i, j)
     return found

@@ -74,12 +74,22 @@ class Batches(Dataset[Any]):
         return np.array(kept, np.int64)
 
 
+class BatchLoader(DataLoader[Any]):
+    """A loader of whole batches that reads in this process without PyTorch's detours, which cost a small net's step."""
+
+    def __iter__(self) -> Any:
+        if self.num_workers or self.pin_memory:
+            return super().__iter__()
+        return (self.dataset[key] for key in self.sampler)
+
+
 def loader(
     store: Store,
     order: TrainOrder | EvalOrder,
     *,
     transform: Transform | None = None,
     workers: int = 0,
+    prefetch: int | None = None,
     pin: bool = False,
     timeout: int = 0,
     unreadable: Literal["stop", "skip"] = "stop",
@@ -93,15 +103,17 @@ def loader(
         order: Which of them make each batch.
         transform: As for `Batches`.
         workers: Processes that read ahead; 0 reads in this one.
+        prefetch: Batches that each worker is ahead; None: as PyTorch does, two.
         pin: Put batches where a GPU can fetch them.
         timeout: Seconds to wait for a worker's batch; 0: for ever.
         unreadable: Whether a sample that cannot be read stops or is left out of its batch.
     """
-    return DataLoader(
+    return BatchLoader(
         Batches(store, transform, skip=unreadable == "skip", work=Work(workers) if workers else None),
         sampler=order,
         batch_size=None,
         num_workers=workers,
+        prefetch_factor=prefetch if workers else None,
         persistent_workers=workers > 0,
         multiprocessing_context=store.start_method if workers else None,
         pin_memory=pin and torch.cuda.is_available(),

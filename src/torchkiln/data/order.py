@@ -99,7 +99,8 @@ class TrainOrder(Sampler[BatchKey]):
     def __iter__(self) -> Iterator[BatchKey]:
         epoch, (start_epoch, start) = self.epoch, self._start
         for batch in self.batches(epoch)[start if epoch == start_epoch else 0 :]:
-            yield BatchKey(epoch, np.concatenate([batch[part :: self._parts] for part in self.mine]))
+            parts = [batch[part :: self._parts] for part in self.mine]
+            yield BatchKey(epoch, batch if self._parts == 1 else np.concatenate(parts))
 
     def batches(self, epoch: int) -> list[Indices]:
         """The global batches of an epoch, in order."""
@@ -123,6 +124,8 @@ class TrainOrder(Sampler[BatchKey]):
         batches are: a short last batch, a last window of fewer batches (Lightning divides by the full
         window: its issue 19987), an uneven share for the processes.
         """
+        if batch - batch % self.accumulate + self.accumulate < len(self) and self._parts == self.shard.world:
+            return 1.0  # only the last window has batches that are not full
         return self.accumulate * self.shard.world * sum(self.shard_sizes(batch)) / self.in_window(batch)
 
     def in_window(self, batch: int) -> int:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
 
 from torchkiln.data.replayed import Replayed, seed_globals
 from torchkiln.data.source import SPLITS, Finding
@@ -28,10 +36,14 @@ class OwnStore(DatasetStore):
 
     `take` gives `batch` (what the person's collate made), `index`, and `target` where one is found: the
     last of a tuple of two or more, or the entry of a dict called target, label or y.
+
+    A `TensorDataset`, or a `Subset` of one, is indexed by whole batches: reading it draws nothing at random, and
+    sample by sample it would take longer than the step of a small net.
     """
 
     def take(self, indices: Indices, epoch: int) -> Batch:
-        collated = super().take(indices, epoch)
+        whole = _tensors(self.dataset) if self.collate in (default_collate, _default_collate) else None
+        collated = super().take(indices, epoch) if whole is None else whole(indices)
         batch: Batch = {"batch": collated, "index": torch.from_numpy(indices)}
         target = target_of(collated)
         return batch if target is None else {**batch, "target": target}
@@ -189,6 +201,16 @@ def _as_it_is(loader: DataLoader[Any], name: str, seed: int, why: str) -> tuple[
 
 def _default_collate(samples: Sequence[Any]) -> Any:
     return default_collate(list(samples))
+
+
+def _tensors(dataset: Any) -> Callable[[Indices], list[torch.Tensor]] | None:
+    """Gives a batch of tensors as the default collate would, where the samples are rows of tensors."""
+    if type(dataset) is Subset:
+        inner = _tensors(dataset.dataset)
+        return None if inner is None else lambda indices: inner(np.asarray(dataset.indices, np.int64)[indices])
+    if type(dataset) is not TensorDataset:
+        return None
+    return lambda indices: [t.index_select(0, torch.from_numpy(indices)) for t in dataset.tensors]
 
 
 def sample_targets(store: OwnStore, most: int = MOST_TARGETS) -> Sequence[torch.Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import polars as pl
 from torchkiln.codec.image import SUFFIXES
 from torchkiln.data.source import Finding, Source
 from torchkiln.data.sources_tables import SPLIT_WORDS
+from torchkiln.data.threads import in_threads
 from torchkiln.errors import DataError
 from torchkiln.registry import did_you_mean
 
@@ -241,9 +241,8 @@ def _kind_of(key: str) -> str:
 def _digest(pictures: list[Picture]) -> tuple[str, list[tuple[str, int, str]], list[Finding]]:
     """SHA-256 over the sorted keys, sizes and contents; the same of each file; and what is to be said of it."""
     whole = sum(p.size for p in pictures) <= _WHOLE
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        contents = pool.map(lambda p: _file_digest(p.path, whole), pictures, chunksize=64)
-        files = [(p.key, p.size, d) for p, d in zip(pictures, contents, strict=True)]
+    contents = in_threads(lambda p: _file_digest(p.path, whole), pictures)
+    files = [(p.key, p.size, d) for p, d in zip(pictures, contents, strict=True)]
     lines = [f"{key}\0{size}\0{content}\n" for key, size, content in files]
     digest = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
     if whole:

@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,30 +87,44 @@ def load(parts: list[Part], *, target: str | None = None, text: Iterable[str] = 
     """
     parts = sorted(parts, key=lambda p: (p.split is not None and SPLITS.index(p.split), str(p.path)))
     root = Path(os.path.commonpath([p.path.resolve().parent for p in parts]))
-    frames: list[pl.DataFrame] = []
-    findings: list[Finding] = []
-    written: list[bool] = []
-    digests = []
-    for part in parts:
-        raw = _bytes(part.path)
-        name = part.path.resolve().relative_to(root).as_posix()
-        digests.append((name, len(raw), hashlib.sha256(raw).hexdigest()))
-        frame, noticed = _frame(raw, part.path)
-        frame, renamed = _own_names(frame, part.path.name)
-        findings += noticed + renamed
-        written.append(_suffix(part.path) in _TEXT)
-        frames.append(frame.with_columns(
-            pl.format("{}:{}", pl.lit(name), pl.int_range(1, pl.len() + 1)).alias("key"),
-            pl.lit(part.split, pl.String).alias("split"),
-        ))  # fmt: skip
-    frames, unlike = _alike(parts, frames, target)
-    frame, typing = _joined(frames, all(written), text)
+    text, written = set(text), all(_suffix(part.path) in _TEXT for part in parts)
+    read = [_read(part, root, text if written else None) for part in parts]
+    frames, unlike = _alike(parts, [one.frame for one in read], target)
+    if written and _differ(frames):
+        read = [_read(part, root, None) for part in parts]
+        frames, unlike = _alike(parts, [one.frame for one in read], target)
+    findings = [finding for one in read for finding in one.findings]
+    frame, typing = _joined(frames, written, text)
     frame, given = _split_column(frame)
-    digest = hashlib.sha256(repr(digests).encode()).hexdigest()
-    return Source("table", frame, root, digest, findings + unlike + typing + given, digests)
+    files = [one.file for one in read]
+    digest = hashlib.sha256(repr(files).encode()).hexdigest()
+    return Source("table", frame, root, digest, findings + unlike + typing + given, files)
 
 
 # One file
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file's rows with `key` and `split`, what was noticed, and its name, bytes and SHA-256."""
+
+    frame: pl.DataFrame
+    findings: list[Finding]
+    file: tuple[str, int, str]
+
+
+def _read(part: Part, root: Path, as_words: Collection[str] | None) -> Read:
+    raw = _bytes(part.path)
+    name = part.path.resolve().relative_to(root).as_posix()
+    with ThreadPoolExecutor(1) as beside:  # hashlib lets go of the interpreter
+        digest = beside.submit(lambda: hashlib.sha256(raw).hexdigest())
+        frame, noticed = _frame(raw, part.path, as_words)
+    frame, renamed = _own_names(frame, part.path.name)
+    frame = frame.with_columns(
+        pl.format("{}:{}", pl.lit(name), pl.int_range(1, pl.len() + 1)).alias("key"),
+        pl.lit(part.split, pl.String).alias("split"),
+    )
+    return Read(frame, noticed + renamed, (name, len(raw), digest.result()))
 
 
 def _suffix(path: Path) -> str:
@@ -145,14 +160,14 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _frame(raw: bytes, path: Path) -> tuple[pl.DataFrame, list[Finding]]:
+def _frame(raw: bytes, path: Path, as_words: Collection[str] | None) -> tuple[pl.DataFrame, list[Finding]]:
     suffix = _suffix(path)
     if suffix in _PARQUET:
         return _parquet(raw, path)
     if suffix in _LINES:
         return _json_lines(raw, path)
     if suffix in _TEXT:
-        return parse(raw, path.name, tab=suffix in (".tsv", ".tab"))
+        return parse(raw, path.name, tab=suffix in (".tsv", ".tab"), as_words=as_words)
     hint = "; save the sheet as CSV" if suffix in (".xlsx", ".xls", ".ods") else ""
     raise DataError(f"{path}: tables are read from {', '.join(SUFFIXES)}, not from {suffix or 'this'}{hint}")
 
@@ -239,8 +254,14 @@ def _alike(
             listed = ", ".join(map(repr, extra[:6]))
             text = f"{part.path.name}: left out columns that the training file lacks: {listed}"
             findings.append(Finding("extra_columns", "note", text, extra[:20]))
-        kept.append(frame.select(columns))
+        kept.append(frame if frame.columns == columns else frame.select(columns))
     return kept, findings
+
+
+def _differ(frames: list[pl.DataFrame]) -> bool:
+    """Whether a column came as numbers from one file of text and as words from another."""
+    schemas = [frame.schema for frame in frames]
+    return any(len({schema[c] == pl.String for schema in schemas}) > 1 for c in frames[0].columns)
 
 
 def _joined(frames: list[pl.DataFrame], written: bool, text: Iterable[str]) -> tuple[pl.DataFrame, list[Finding]]:

@@ -116,7 +116,8 @@ def _divide(
         where = _by_group(units, shares, seed)
     else:
         where = _by_class(units, shares, seed, stratified=way == "stratified")
-    return [SPLITS[i] for i in _with_all_classes(where, units)[units.of_row].tolist()]
+    found: list[str] = np.array(SPLITS, object)[_with_all_classes(where, units)[units.of_row]].tolist()
+    return found
 
 
 def _by_class(units: Units, shares: dict[str, float], seed: int, stratified: bool) -> Ints:
@@ -164,6 +165,8 @@ def _fill(sizes: Ints, rows: int, keep: int = 1) -> npt.NDArray[np.bool_]:
     """Which units, in their order, come nearest to `rows` rows together; `keep` units are left."""
     taken: list[int] = []
     total = 0
+    if sizes.max(initial=1) == 1:
+        return np.arange(len(sizes)) < min(rows, len(sizes) - keep)
     for place, size in enumerate(sizes.tolist()):
         if total >= rows or len(taken) >= len(sizes) - keep:
             break
@@ -253,11 +256,10 @@ def _column(frame: pl.DataFrame, column: str | None, key: str = "data.split.colu
 
 
 def _units(of_row: Ints, rows: pl.DataFrame, target: str | None) -> Units:
-    one = pl.Series([0] * len(rows))
-    classes = _numbered(one if target is None else rows[target].cast(pl.String).fill_null(""))
-    counts = np.zeros((int(of_row.max()) + 1, int(classes.max()) + 1), np.int64)
-    np.add.at(counts, (of_row, classes), 1)
-    return Units(of_row, counts)
+    classes = np.zeros(len(rows), np.int64) if target is None else _numbered(rows[target].cast(pl.String).fill_null(""))
+    units, kinds = int(of_row.max()) + 1, int(classes.max()) + 1
+    counts = np.bincount(of_row * kinds + classes, minlength=units * kinds)
+    return Units(of_row, counts.reshape(units, kinds))
 
 
 def _groups(values: pl.Series) -> Ints:
@@ -269,8 +271,9 @@ def _groups(values: pl.Series) -> Ints:
 
 def _numbered(values: pl.Series) -> Ints:
     """0, 1, 2 ... in the order in which values first occur."""
-    first = pl.DataFrame({"v": values}).with_row_index("i").select(pl.col("i").min().over("v")).to_series()
-    return np.asarray(first.rank("dense").cast(pl.Int64).to_numpy() - 1)
+    first = pl.DataFrame({"v": values}).with_row_index("i").select(pl.col("i").min().over("v")).to_series().to_numpy()
+    firsts = first == np.arange(len(first))
+    return np.asarray((np.cumsum(firsts) - 1)[first], np.int64)
 
 
 def _equal_rows(source: Source, rows: pl.DataFrame) -> Ints:
@@ -314,7 +317,7 @@ def _times(values: pl.Series) -> Ints:
 def _say(
     frame: pl.DataFrame, data: Data, by: str, way: str, given: list[str], taken: dict[str, float]
 ) -> list[Finding]:
-    counts = Counter(frame["split"].to_list())
+    counts = Counter(dict(frame["split"].value_counts().rows()))
     sizes = ", ".join(f"{counts[s]:,} {s}" for s in SPLITS)
     if not taken:
         return [Finding("split", "note", f"split as given: {sizes}"), *_missing(counts)]

@@ -44,11 +44,14 @@ class Unreadable(DataError):
 class Store(ABC):
     """The samples of one split.
 
-    Required: `__len__`, `take`. Optional: `lengths`, for batches of samples of like length; `start_method`.
+    Required: `__len__`, `take`. Optional: `lengths`, for batches of samples of like length; `start_method`,
+    `in_processes`.
     """
 
     start_method: ClassVar[str | None] = None
     """How worker processes that hold the store must be started; None: as the platform does."""
+    in_processes: ClassVar[bool] = True
+    """Whether worker processes can read it too."""
     left_out: frozenset[tuple[int, int]] = frozenset()
     """(epoch, index) of samples that a training loader passes by without reading them."""
 
@@ -88,6 +91,11 @@ class ArrayStore(Store):
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the inputs."""
+        return sum((a.values if isinstance(a, Ragged) else a).nbytes for a in self.inputs.values())
+
     def take(self, indices: Indices, epoch: int) -> Batch:
         return _batch({name: _rows(a, indices) for name, a in self.inputs.items()}, self.target, indices)
 
@@ -95,6 +103,62 @@ class ArrayStore(Store):
     def lengths(self) -> npt.NDArray[np.int64] | None:
         ragged = [a for a in self.inputs.values() if isinstance(a, Ragged)]
         return ragged[0].lengths if ragged else None
+
+
+class DeviceStore(Store):
+    """Samples as tensors on the device that trains: a batch is picked there, and only its indices are copied.
+
+    Args:
+        inputs, target: As for `ArrayStore`.
+        device: As torch names it.
+    """
+
+    in_processes = False
+
+    def __init__(self, inputs: Arrays, target: Array | None, device: str) -> None:
+        self.device = torch.device(device)
+        self._lengths = next((a.lengths for a in inputs.values() if isinstance(a, Ragged)), None)
+        self._length = len(next(iter(inputs.values())))
+        self.inputs = {name: _Resident(a, self.device) for name, a in inputs.items()}
+        self.target = None if target is None else _Resident(target, self.device)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def take(self, indices: Indices, epoch: int) -> Batch:
+        here = torch.from_numpy(indices)
+        there = here.to(self.device, non_blocking=True)
+        batch: Batch = {name: one.rows(indices, there) for name, one in self.inputs.items()}
+        if self.target is not None:
+            batch["target"] = self.target.rows(indices, there)
+        return {**batch, "index": here}
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64] | None:
+        return self._lengths
+
+
+class _Resident:
+    """One array on a device; what is needed of a ragged one to say how long a batch is stays in memory too."""
+
+    def __init__(self, array: Array | Ragged, device: torch.device) -> None:
+        self.ragged = isinstance(array, Ragged)
+        self.values = torch.from_numpy(np.array(array.values if isinstance(array, Ragged) else array)).to(device)
+        if isinstance(array, Ragged):
+            self.lengths, self.pad = array.lengths, array.pad
+            self.starts = torch.from_numpy(array.offsets[:-1]).to(device)
+            self.counts = torch.from_numpy(self.lengths).to(device)
+
+    def rows(self, indices: Indices, there: torch.Tensor) -> torch.Tensor:
+        """The rows, padded where they differ in length; `there` are the indices on the device."""
+        if not self.ragged:
+            return self.values[there]
+        longest = max(1, int(self.lengths[indices].max(initial=0)))
+        behind = torch.arange(longest, device=there.device)
+        inside = behind < self.counts[there][:, None]
+        places = torch.where(inside, self.starts[there][:, None] + behind, 0)
+        shape = (*inside.shape, *[1] * (self.values.ndim - 1))
+        return torch.where(inside.view(shape), self.values[places], self.pad)
 
 
 class StreamStore(Store):

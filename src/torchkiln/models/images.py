@@ -65,7 +65,12 @@ class PictureNet(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(self, image: Tensor) -> Tensor:
-        out: Tensor = self.head(self.backbone(self.normalize(image)))
+        out: Tensor = self.head(self.features(image))
+        return out
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the head is given, [B, F]."""
+        out: Tensor = self.backbone(self.normalize(image))
         return out
 
 

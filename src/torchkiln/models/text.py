@@ -204,8 +204,13 @@ class TextTransformer(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """[B, C], from ids [B, L] padded behind."""
-        output: Tensor = self.head(self.backbone(ids, text_mask(ids, self.pad)))
+        output: Tensor = self.head(self.features(ids))
         return output
+
+    def features(self, ids: Tensor) -> Tensor:
+        """What the head is given, [B, E]."""
+        mean: Tensor = self.backbone(ids, text_mask(ids, self.pad))
+        return mean
 
 
 def text_mask(ids: Tensor, pad: int) -> Tensor:

@@ -30,6 +30,8 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "data.augment": ("aug", "augmentation", "augmentations", "transform", "transforms"),
     "data.max_tokens": ("max_len", "max_length", "max_seq_length", "max_seq_len", "sequence_length"),
     "data.workers": ("num_workers", "n_workers", "dataloader_workers"),
+    "data.prefetch": ("prefetch_factor", "dataloader_prefetch_factor"),
+    "data.pin": ("pin_memory", "dataloader_pin_memory"),
     "model.name": ("architecture", "arch", "network", "net", "model_name", "backbone", "type"),
     "model.args": ("kwargs", "params", "arguments", "hparams", "hidden_size", "dropout", "layers"),
     "model.class_path": ("_target_", "target_class", "import_path"),
@@ -100,7 +102,12 @@ _OTHER_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "group": ("grouped",),
         "time": ("date", "temporal"),
     },
-    "data.store": {"memory": ("ram", "gpu"), "cache": ("disk", "memmap"), "stream": ("lazy",)},
+    "data.store": {
+        "device": ("gpu", "cuda", "vram"),
+        "memory": ("ram",),
+        "cache": ("disk", "memmap"),
+        "stream": ("lazy",),
+    },
 }
 """By key: the words we know, and what others call them."""
 

@@ -220,9 +220,14 @@ def find_group(columns: Sequence[Column], target: str) -> Column | None:
     for column in columns:
         repeated = 3 <= column.distinct <= (column.rows - column.missing) / 2
         counts = column.holds == "words" or (column.holds == "number" and column.whole)
-        if column.name != target and repeated and counts and _GROUP.search(_snake(column.name)):
+        if column.name != target and repeated and counts and names_group(column.name):
             return column
     return None
+
+
+def names_group(name: str) -> bool:
+    """Whether a column of this name may say which rows belong together."""
+    return bool(_GROUP.search(_snake(name)))
 
 
 def find_time(columns: Sequence[Column], target: str) -> Column | None:

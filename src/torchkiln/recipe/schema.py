@@ -84,10 +84,15 @@ class Data(Section):
     """Smaller images early: [[until this share of the epochs, side in pixels], ...]."""
     max_tokens: AtLeastOne | None = None
     """Longest text, in tokens; longer ones are cut."""
-    store: Literal["auto", "memory", "cache", "stream"] = "auto"
-    """Where decoded samples live: in memory, in a memory-mapped file, or decoded anew each time."""
+    store: Literal["auto", "device", "memory", "cache", "stream"] = "auto"
+    """Where decoded samples live: on the device that trains, in memory, in a memory-mapped file, or decoded anew each
+    time."""
     workers: Auto | Annotated[int, Field(ge=0)] = "auto"
     """Processes that read samples ahead; 0 reads them in the training process."""
+    prefetch: Auto | AtLeastOne = "auto"
+    """Batches that each of these processes is ahead."""
+    pin: Auto | bool = "auto"
+    """Batches in memory that a GPU copies from by itself."""
     worker_timeout: AtLeastOne = 300
     """Seconds that training waits for one batch of such a process before it gives it up."""
     unreadable: Literal["stop", "skip"] = "stop"
@@ -101,6 +106,8 @@ class Data(Section):
             raise ValueError("val and test need train beside them")
         if self.class_path and (self.path or self.train):
             raise ValueError("give class_path or paths, not both")
+        if self.store == "device" and self.workers not in ("auto", 0):
+            raise ValueError(f"samples on the device are not to be had by {self.workers} workers; take workers: 0")
         return self
 
 
@@ -124,6 +131,8 @@ class Model(Part):
     """Patterns of parameter names that do not train: `backbone`, `backbone.layer1.*`."""
     unfreeze: list[Unfreeze] = []
     """Frozen parameters that begin to train later."""
+    cache_features: Auto | bool = "auto"
+    """Compute what a frozen backbone gives once, and train the head on that; auto: where it can be and saves time."""
     head: Part | None = None
     """A head of the person's own in place of the net's; it is given `in_features` and `out_features`."""
     init: Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform",
@@ -185,6 +194,8 @@ class Optimizer(Part):
     """Of sgd."""
     betas: tuple[Share, Share] | None = None
     """Of adam and adamw: decays of the averages of gradient and square."""
+    implementation: Auto | Literal["fused", "foreach", "loop"] = "auto"
+    """How the step over all parameters is made, where the optimizer has a choice; auto is measured by the plan."""
     groups: list[ParameterGroup] = []
     """Settings for some of the parameters; the first match counts."""
 

@@ -49,12 +49,22 @@ class Train(Section):
     accumulate: AtLeastOne = 1
     """Batches whose gradients make one step."""
     clip: Clip = Clip()
-    precision: Auto | Literal["32", "bf16", "16"] = "auto"
-    """Bits of the arithmetic; auto is measured by the plan."""
-    compile: bool | Literal["default", "reduce-overhead", "max-autotune"] = False
-    """`torch.compile`, true or one of its modes."""
+    precision: Auto | Literal["32", "tf32", "bf16", "16"] = "auto"
+    """Bits of the arithmetic; tf32 is of CUDA; auto is measured by the plan."""
+    compile: Auto | bool | Literal["default", "reduce-overhead", "max-autotune"] = "auto"
+    """`torch.compile` of the training step, true or one of its modes; auto: where the plan finds that it pays."""
     channels_last: Auto | bool = "auto"
     """Memory order of image tensors; auto is measured by the plan."""
+    attention: Auto | Literal["default", "flash", "efficient", "cudnn", "math"] = "auto"
+    """Kernel of scaled dot products; default: torch's choice by shapes and types; auto is measured by the plan."""
+    cudnn_benchmark: Auto | bool = "auto"
+    """Let cuDNN time its convolutions, on CUDA and never with `deterministic`; auto is measured by the plan."""
+    allocator: Auto | Literal["default", "keep"] = "auto"
+    """keep: glibc holds on to freed memory in place of giving it back; auto is measured by the plan."""
+    micro_batch: Auto | AtLeastOne | None = "auto"
+    """Samples computed at once, a larger batch in parts of this size; null: the whole batch; auto: as many as fit."""
+    plan_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """The longest that the plan may measure; 0 measures nothing and takes what is safe anywhere."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of a running average of the weights, a step; validation and test use the average."""
     swa: Share | None = None
@@ -67,6 +77,8 @@ class Train(Section):
     """Epochs between two validations; below 1 a share of an epoch, such as 0.25."""
     validate_batches: AtLeastOne | None = None
     """Training batches between two validations, counted over the whole run, in place of `validate_every`."""
+    early_looks: bool = False
+    """Validate after an eighth, a quarter and half of the first epoch too, where it has 100 batches or more."""
     limit_batches: AtLeastOne | None = None
     """Training batches after which an epoch ends; null: when the data does."""
     deterministic: bool = False
@@ -108,6 +120,8 @@ class Train(Section):
             raise ValueError(f"{self.shards} shards cannot be dealt to {self.devices} devices evenly")
         if self.validate_batches and self.validate_every != 1:
             raise ValueError("validate by validate_every or by validate_batches, not both")
+        if self.early_looks and (self.validate_batches or self.validate_every < 1):
+            raise ValueError("early_looks goes with validation at the ends of epochs: validate_every of 1 or more")
         return self
 
     @field_validator("max_time")

@@ -10,6 +10,7 @@ import polars as pl
 
 from torchkiln.report import plots, words
 from torchkiln.report.material import Json, Material
+from torchkiln.report.planned import flat, sentences
 from torchkiln.report.plots import Series
 from torchkiln.report.svg import Array
 from torchkiln.report.verdict import primary, split_sizes
@@ -261,16 +262,21 @@ def plan(material: Material) -> Json | None:
     if material.plan is None:
         return None
     decisions = [d for d in material.plan.get("decisions") or [] if isinstance(d, dict)]
-    return {"decisions": [_decision(d) for d in decisions], "seconds": finite(material.plan.get("seconds"))}
+    said = [f"{line[:1].upper()}{line[1:]}." for line in sentences(material.plan)]
+    graphs = material.plan.get("compiled")
+    if isinstance(graphs, dict):
+        said.append("Compiling in the run: " + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in graphs.items()) + ".")
+    return {"decisions": [_decision(d) for d in decisions], "said": said,
+            "seconds": finite(material.plan.get("seconds"))}  # fmt: skip
 
 
 def _decision(one: Json) -> Json:
     candidates = [c for c in one.get("candidates") or [] if isinstance(c, dict)]
     times = [t for c in candidates if (t := finite(c.get("milliseconds"))) is not None]
     longest = max(times, default=0.0) or 1.0
-    chosen, rows = str(_flat(one.get("chosen"))), []
+    chosen, rows = flat(one.get("chosen")), []
     for c in candidates:
-        value, took = str(_flat(c.get("value"))), finite(c.get("milliseconds"))
+        value, took = flat(c.get("value")), finite(c.get("milliseconds"))
         row = {
             "value": value,
             "chosen": value == chosen,

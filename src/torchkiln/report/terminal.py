@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from torchkiln.report import words
+from torchkiln.report import planned, words
 from torchkiln.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ def _rates(values: Mapping[str, float]) -> list[str]:
 
 def _decision(decision: Mapping[str, Any]) -> str:
     why = f" ({decision['why']})" if decision.get("why") else ""
-    return f"{decision.get('what')} = {decision.get('chosen')}{why}"
+    return f"{decision.get('what')} = {planned.flat(decision.get('chosen'))}{why}"
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -188,11 +188,16 @@ class RunDirectory:
 
     def append_row(self, table: str, row: Mapping[str, Any]) -> None:
         """Add a row to a table; the first one gives the columns."""
+        self.append_rows(table, [row])
+
+    def append_rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows to a table by one write; the first one gives the columns."""
         self._mend()
         file = self.path / f"{table}.csv"
+        lines = [_csv_line([_cell(v) for v in row.values()]) for row in rows]
         if not file.is_file() or file.stat().st_size == 0:
-            append_line(file, _csv_line(list(row)))
-        append_line(file, _csv_line([_cell(v) for v in row.values()]))
+            lines.insert(0, _csv_line(list(rows[0])))
+        append_line(file, "\n".join(lines))
 
     def write_rows(self, table: str, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
         """Write a table anew, atomically; cells that a row lacks stay empty.

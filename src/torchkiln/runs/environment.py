@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def cpu_model() -> str:
 def threads() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spare_waiting() -> None:
+    """Have waiting threads of libgomp go to sleep soon; it is read once, when torch is loaded.
+
+    They else spin while they wait, which on a machine with neighbours costs several times the CPU and the time
+    of the work itself.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ and "torch" not in sys.modules:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def version(package: str) -> str | None:

@@ -32,6 +32,7 @@ from torchkiln.stages.run import (
     best_of,
     conclude,
     is_complete,
+    tell,
     train,
     training_is_left,
     write_finding,
@@ -40,8 +41,8 @@ from torchkiln.stages.run import (
     write_test,
 )
 from torchkiln.tasks.custom import DEFAULTS, Custom
+from torchkiln.training import features, jobs, plan
 from torchkiln.training import fit as training
-from torchkiln.training import jobs, plan
 
 
 @dataclass
@@ -81,14 +82,8 @@ def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Pat
     if child := as_child(recipe):
         return resume(child, parts, going_on.Wish(), Progress())
     RunDirectory.check_free(place.path, place.overwrite)
-    recipe = _resolved(recipe, parts)
-    progress.stage("data", "looking at the first batch")
-    data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
-    for finding in data.findings:
-        progress.message(finding.text, finding.level)
-    net = _net(parts, recipe)
-    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
-    planned = _plan(task, net, recipe, data, progress)
+    data, net, task, planned = look(parts, recipe, progress)
+    tell(planned, progress)
     with going_on.alone(place.path):
         run = RunDirectory.create(place.path, place.overwrite)
         for finding in data.findings:
@@ -99,6 +94,57 @@ def start(parts: Parts, recipe: Recipe, place: Place, progress: Progress) -> Pat
             going_on.note(run, reason, progress)
         run.write_text(RECIPE, recipes.dump(planned.recipe))
         return _go(run, task, net, planned.recipe, data, parts, progress, begun, resume=False)
+
+
+def job_of(
+    parts: Parts, recipe: Recipe, run: RunDirectory | None, progress: Progress
+) -> tuple[training.Job, Recipe, list[dict[str, Any]]]:
+    """What `start` would train, with nothing written.
+
+    Args:
+        parts: What is trained.
+        recipe: As loaded.
+        run: A run of this recipe, whose plan is taken; None measures one.
+        progress: Who shows it.
+
+    Returns:
+        The job, its resolved recipe, and the plan's decisions.
+    """
+    if run is None:
+        data, net, task, planned = look(parts, recipe, progress)
+        tell(planned, progress)
+        return _job(task, net, planned.recipe, data, parts), planned.recipe, planned.decisions
+    progress.stage("data", "looking at the first batch")
+    data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
+    net = _net(parts, recipe)
+    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
+    return _job(task, net, recipe, data, parts), recipe, run.read_json("plan.json", {}).get("decisions", [])
+
+
+def look(
+    parts: Parts, recipe: Recipe, progress: Progress, anew: bool = False
+) -> tuple[own.OwnData, nn.Module, Custom | None, plan.Plan]:
+    """Data, net, task and plan of a person's parts; nothing is written but caches.
+
+    Args:
+        parts: What was given.
+        recipe: As loaded.
+        progress: Who shows it.
+        anew: Measure although an earlier run did.
+
+    Returns:
+        The task is None for a LightningModule.
+    """
+    recipe = _resolved(recipe, parts)
+    progress.stage("data", "looking at the first batch")
+    data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
+    for finding in data.findings:
+        progress.message(finding.text, finding.level)
+    recipe = _sized(recipe, data)
+    net = _net(parts, recipe)
+    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
+    planned = _plan(task, net, recipe, data, progress, anew)
+    return data, net, task, planned
 
 
 def resume(run: RunDirectory, parts: Parts | None, wish: going_on.Wish, progress: Progress) -> Path:
@@ -167,6 +213,12 @@ def _resolved(recipe: Recipe, parts: Parts) -> Recipe:
     return recipes.resolve(recipe, DEFAULTS)
 
 
+def _sized(recipe: Recipe, data: own.OwnData) -> Recipe:
+    """The recipe with the batch size of the person's training loader, where one was given."""
+    size = data.splits["train"].batch_size
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch_size": size})}) if size else recipe
+
+
 def _net(parts: Parts, recipe: Recipe) -> nn.Module:
     def build() -> nn.Module:
         net: nn.Module = parts.model if parts.model is not None else Custom(recipe).build()
@@ -191,19 +243,21 @@ def _task(net: nn.Module, parts: Parts, recipe: Recipe, data: own.OwnData) -> Cu
     return task
 
 
-def _plan(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData, progress: Progress) -> plan.Plan:
+def _plan(
+    task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData, progress: Progress, anew: bool
+) -> plan.Plan:
     """Measured for a plain net; a LightningModule has steps of its own, so it runs as the recipe says."""
     store = {"what": "data.store", "chosen": "memory", "why": "the person's own dataset holds it", "candidates": []}
     samples = data.splits["train"].store
+    if recipe.model.cache_features is True:
+        raise RecipeError(f"model.cache_features: {features.UNCUT}")
     if task is None or samples is None:
-        decisions = [store, {"what": "precision", "chosen": "32", "candidates": [],
-                             "why": "a LightningModule's own steps are not measured"}]  # fmt: skip
-        return plan.Plan(plan.unmeasured(recipe), decisions)
+        recipe = plan.unmeasured(recipe)
+        return plan.Plan(recipe, [store, *plan.not_measured(recipe, "a LightningModule's own steps are not measured")])
     jobs.monitored(recipe, task)
     progress.stage("plan", "measuring how this net runs here")
-    planned = plan.decide(task, net, task.criterion(np.empty(0)), recipe, samples, [store])
+    planned = plan.decide(task, net, task.criterion(np.empty(0)), recipe, samples, [store], anew)
     task.recipe = planned.recipe
-    progress.plan(planned.decisions)
     return planned
 
 
@@ -212,8 +266,7 @@ def _job(task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData,
         return jobs.module_job(net, data, recipe)
     make_optimizer = parts.optimizer if callable(parts.optimizer) else None
     first, val = data.splits["train"], data.splits.get("val")
-    size = first.batch_size or recipe.train.batch_size
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch_size": size})})
+    recipe = _sized(recipe, data)
     assert first.store is not None
     return jobs.task_job(task, net, task.criterion(np.empty(0)), recipe, first.store, val.store if val else None,
                          make_optimizer=make_optimizer)  # fmt: skip

@@ -23,6 +23,7 @@ from torchkiln.stages.run import (
     as_child,
     conclude,
     is_complete,
+    tell,
     train,
     training_is_left,
     write_finding,
@@ -31,9 +32,12 @@ from torchkiln.stages.run import (
     write_test,
 )
 from torchkiln.tasks._base import Task, first_batch
+from torchkiln.training import features, jobs, plan
 from torchkiln.training import fit as training
-from torchkiln.training import jobs, plan
 from torchkiln.training.prepare import Prepared, prepare
+
+Decided = list[dict[str, Any]]
+"""Decisions as in plan.json."""
 
 
 def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
@@ -42,6 +46,23 @@ def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     if child := as_child(recipe):
         return _beside(child)
     RunDirectory.check_free(place.path, place.overwrite)
+    prepared, net, criterion, planned = look(recipe, progress)
+    tell(planned, progress)
+    with going_on.alone(place.path):
+        run = RunDirectory.create(place.path, place.overwrite)
+        _write_start(run, prepared, planned, net, progress)
+        _fit(run, prepared, net, criterion, progress, resume=False)
+        return _finish(run, prepared, net, progress, begun)
+
+
+def look(recipe: Recipe, progress: Progress, anew: bool = False) -> tuple[Prepared, nn.Module, nn.Module, plan.Plan]:
+    """Data, net, loss and plan of a recipe, which write nothing but caches.
+
+    Args:
+        recipe: As loaded.
+        progress: Who shows it.
+        anew: Measure although an earlier run did.
+    """
     progress.stage("data", "reading and checking the data")
     prepared = prepare(recipe)
     for finding in prepared.findings:
@@ -49,14 +70,32 @@ def start(recipe: Recipe, place: Place, progress: Progress) -> Path:
     jobs.monitored(prepared.recipe, prepared.task)
     net, criterion = _build(prepared)
     progress.stage("plan", "measuring how this net runs here")
-    planned = plan.decide(prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions)
-    prepared = _bound(prepared, planned.recipe)
-    progress.plan(planned.decisions)
-    with going_on.alone(place.path):
-        run = RunDirectory.create(place.path, place.overwrite)
-        _write_start(run, prepared, planned, net, progress)
-        _fit(run, prepared, net, criterion, progress, resume=False)
-        return _finish(run, prepared, net, progress, begun)
+    planned = plan.decide(
+        prepared.task, net, criterion, prepared.recipe, prepared.stores["train"], prepared.decisions, anew
+    )
+    planned = features.decide(planned, prepared.task, net, prepared.stores["train"])
+    return _bound(prepared, planned.recipe), net, criterion, planned
+
+
+def job_of(recipe: Recipe, run: RunDirectory | None, progress: Progress) -> tuple[training.Job, Recipe, Decided]:
+    """What `start` would train, with nothing written.
+
+    Args:
+        recipe: As loaded.
+        run: A run of this recipe, whose plan is taken; None measures one.
+        progress: Who shows it.
+
+    Returns:
+        The job, its resolved recipe, and the plan's decisions.
+    """
+    if run is None:
+        prepared, net, criterion, planned = look(recipe, progress)
+        tell(planned, progress)
+        return _job(prepared, net, criterion), planned.recipe, planned.decisions
+    progress.stage("data", "reading and checking the data")
+    prepared = prepare(recipe)
+    net, criterion = _build(prepared)
+    return _job(prepared, net, criterion), recipe, run.read_json("plan.json", {}).get("decisions", [])
 
 
 def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
@@ -89,9 +128,6 @@ def resume(run: RunDirectory, wish: going_on.Wish, progress: Progress) -> Path:
 
 def _go_on(run: RunDirectory, prepared: Prepared, progress: Progress, begun: float) -> Path:
     net, criterion = _build(prepared)
-    for decision in run.read_json("plan.json", {}).get("decisions", []):
-        if decision["chosen"] == plan.KEEP_FREED:
-            plan.keep_freed_memory(True)
     if training_is_left(run):
         _fit(run, prepared, net, criterion, progress, resume=True)
     return _finish(run, prepared, net, progress, begun)
@@ -154,10 +190,19 @@ def _write_splits(run: RunDirectory, prepared: Prepared) -> None:
 def _fit(
     run: RunDirectory, prepared: Prepared, net: nn.Module, criterion: nn.Module, progress: Progress, resume: bool
 ) -> None:
-    recipe = prepared.recipe
-    val = prepared.stores["val"] if len(prepared.stores["val"]) else None
-    job = jobs.task_job(prepared.task, net, criterion, recipe, prepared.stores["train"], val)
-    train(run, job, recipe, progress, resume)
+    if prepared.recipe.model.cache_features is True:
+        features.load_newest(net, run)
+    train(run, _job(prepared, net, criterion), prepared.recipe, progress, resume)
+
+
+def _job(prepared: Prepared, net: nn.Module, criterion: nn.Module) -> training.Job:
+    stores, recipe = prepared.stores, prepared.recipe
+    if recipe.model.cache_features is True:
+        stores = features.stores(prepared, net)
+        # a row of features is read faster than handed from one process to another
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": 0})})
+    val = stores["val"] if len(stores["val"]) else None
+    return jobs.task_job(prepared.task, net, criterion, recipe, stores["train"], val)
 
 
 def _finish(run: RunDirectory, prepared: Prepared, net: nn.Module, progress: Progress, begun: float) -> Path:

@@ -15,13 +15,13 @@ from torch import nn
 from torchkiln.data.source import Finding
 from torchkiln.errors import DataError, KilnError, RunError, RunFailed
 from torchkiln.recipe.schema import Recipe
-from torchkiln.report import page
+from torchkiln.report.planned import sentences
 from torchkiln.runs import checkpoints, environment
 from torchkiln.runs.directory import CHILD, CHILD_RESUMES, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.stages import going_on
+from torchkiln.training import compiling, jobs, measuring, plan, settings
 from torchkiln.training import fit as training
-from torchkiln.training import jobs, plan
 from torchkiln.training.signals import Stopped
 
 EVAL_BATCH = 256
@@ -36,7 +36,10 @@ def write_finding(run: RunDirectory, finding: Finding) -> None:
 def write_plan(run: RunDirectory, planned: plan.Plan, net: nn.Module, digest: str | None) -> None:
     """Write plan.json and environment.json."""
     recipe = planned.recipe
-    run.write_json("plan.json", {"decisions": planned.decisions, "seconds": planned.seconds})
+    run.write_json("plan.json", planned.written())
+    for decided in planned.decisions:
+        if decided["what"] == "train.compile" and measuring.FELL_BACK in decided["why"]:
+            run.event("decision", f"train.compile: {decided['why']}", "warn")
     parameters = list(net.parameters())
     run.write_json(
         "environment.json",
@@ -50,6 +53,13 @@ def write_plan(run: RunDirectory, planned: plan.Plan, net: nn.Module, digest: st
             "not_bitwise": [],
         },
     )
+
+
+def tell(planned: plan.Plan, progress: Progress) -> None:
+    """Show a plan: its decisions, when they were measured, and what the run will take."""
+    progress.plan(planned.decisions)
+    for line in sentences(planned.written()):
+        progress.message(line)
 
 
 def machine(recipe: Recipe) -> dict[str, Any]:
@@ -119,8 +129,9 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     begun = time.perf_counter()
     os.environ |= {CHILD: str(run.path), CHILD_RESUMES: str(int(resume))}
     again = f"go on with: torchkiln fit --resume {run.path}"
+    graphs = compiling.Compilations() if getattr(job.module, "compiled", ()) else None
     try:
-        with training.process_settings(recipe):
+        with settings.applied(settings.of(recipe)):
             best = training.fit(job, recipe, run, progress, resume)
     except DataError as error:  # a file that went bad, or away, under way
         raise RunFailed(f"{error}; mend it, then {again}") from error
@@ -141,6 +152,8 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     if jobs.shard(recipe).rank > 0:
         sys.exit(0)  # a further process of the same run; the first one tests and reports
     run.write_json(BEST, best)
+    if graphs:
+        run.write_json("plan.json", {**run.read_json("plan.json", {}), "compiled": graphs.counted()})
     note_time(run, "train_seconds", time.perf_counter() - begun)
     run.finish("fit")
 
@@ -153,6 +166,8 @@ def _keys(error: Exception) -> str:
 
 def conclude(run: RunDirectory, progress: Progress, begun: float) -> Path:
     """The last stage: the report, with the total time in it."""
+    from torchkiln.report import page  # here, since nothing before it waits for templates
+
     progress.stage("report", "writing the report")
     note_time(run, "total_seconds", time.perf_counter() - begun)
     page.write(run.path)

@@ -22,6 +22,8 @@ from torchkiln.recipe.schema import Recipe
 Array = npt.NDArray[Any]
 Transform = Callable[[Batch, Array, int], Batch]
 """(batch, indices int64 [n], epoch) -> batch: what happens to a training batch before the net sees it."""
+FEATURES = "features"
+"""Entry of a batch that stands in the place of the inputs where the net's backbone was run before."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Task(ABC):
 
     A new kind is one new file in this folder with one subclass; its `name` is the file's name.
 
-    Required: all abstract methods below. Optional: `transform`, `prepare`.
+    Required: all abstract methods below. Optional: `transform`, `features`.
 
     Args:
         recipe: The person's recipe, resolved.
@@ -95,6 +97,13 @@ class Task(ABC):
     @abstractmethod
     def forward(self, net: nn.Module, batch: Batch) -> Tensor:
         """Outputs of the net for a batch that is on the net's device."""
+
+    def features(self, net: nn.Module, batch: Batch) -> Tensor | None:
+        """What the net has made of a batch where its head begins, [B, ...]; None where it cannot be cut there.
+
+        Where it can, `forward` takes batches of `FEATURES` in place of the inputs.
+        """
+        return None
 
     @abstractmethod
     def criterion(self, train_target: Array) -> nn.Module:

@@ -98,6 +98,7 @@ def defaults(rows: int, model: Model, *, classes: bool) -> dict[str, Any]:
         "batch_size": 64 if small else 128 if rows < LARGE else 256 if rows < HUGE else 1024,
         "ema": 0.98 if small else 0.998,
         "clip": {"norm": 1.0},
+        "early_looks": True,
     }
     if small:
         train["early_stopping"] = {"patience": 15}

@@ -18,6 +18,7 @@ from torchkiln.errors import RecipeError
 from torchkiln.models import hugging_face, own
 from torchkiln.models import text as nets
 from torchkiln.recipe.schema import Recipe
+from torchkiln.tasks._base import FEATURES
 from torchkiln.tasks._classification import Classification
 
 MAX_TOKENS = 256
@@ -83,10 +84,16 @@ class TextClassification(Classification):
             return hugging_face.build(model, inputs, self.classes, fresh=fresh)
         return nets.build(model, inputs, len(self.classes))
 
+    def features(self, net: nn.Module, batch: Batch) -> Tensor | None:
+        return net.features(batch["ids"].long()) if isinstance(net, nets.TextTransformer) else None
+
     def forward(self, net: nn.Module, batch: Batch) -> Tensor:
+        if FEATURES in batch:
+            output: Tensor = net.head(batch[FEATURES])  # type: ignore[operator]
+            return output
         ids = batch["ids"]
         if "weights" in batch:
-            output: Tensor = net(ids, batch["weights"], batch["words"])
+            output = net(ids, batch["weights"], batch["words"])
         elif self.recipe.model.class_path:
             assert isinstance(self.codec.inputs, TokenCodec)
             output = net(ids.long(), nets.text_mask(ids, self.codec.inputs.pad))

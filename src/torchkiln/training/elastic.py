@@ -76,10 +76,12 @@ class Shards:
     def add_up(self, net: nn.Module) -> None:
         """Behind the last backward: every process has the gradients and buffers of all shards."""
         trained, floating = _trained(net), list(_floating(net))
-        total = self._in_order(torch.stack(self._gradients))
+        total = _in_order(self.gather(torch.stack(self._gradients)))
         for p, before, gradient in zip(trained, self._before, parts.unflat(total, trained), strict=True):
             p.grad = before.add_(gradient)
-        mean = self._in_order(torch.stack(self._after)) / self.count
+        after = self.gather(torch.stack(self._after))
+        # a constant, or what is frozen, must not drift by the rounding of its own mean
+        mean = torch.where((after == after[0]).all(dim=0), after[0], _in_order(after) / self.count)
         for buffer, value in zip(floating, parts.unflat(mean, floating) if floating else [], strict=True):
             buffer.copy_(value)
 
@@ -92,12 +94,13 @@ class Shards:
         dist.all_gather(found, mine.contiguous())
         return torch.cat(found)
 
-    def _in_order(self, mine: Tensor) -> Tensor:
-        rows = self.gather(mine)
-        total = rows[0].clone()
-        for row in rows[1:]:
-            total += row
-        return total
+
+def _in_order(rows: Tensor) -> Tensor:
+    """The sum of the rows, from the first to the last."""
+    total = rows[0].clone()
+    for row in rows[1:]:
+        total += row
+    return total
 
 
 def _trained(net: nn.Module) -> list[nn.Parameter]:

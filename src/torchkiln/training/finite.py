@@ -52,7 +52,7 @@ class FiniteWatch(L.Callback):
 
     def __init__(self, closely: bool = False) -> None:
         self.closely = closely
-        self._seen: list[tuple[int, int, int, list[int]]] = []
+        self._seen: list[tuple[int, int, int, Tensor | None]] = []
         self._first: Tensor | None = None
         self._in_parts = False
 
@@ -62,7 +62,7 @@ class FiniteWatch(L.Callback):
         if len(self._seen) >= LOOK_EVERY:
             self.look(trainer)
         index = batch.get("index") if isinstance(batch, dict) else None
-        samples = index.tolist() if isinstance(index, Tensor) and index.device.type == "cpu" else []
+        samples = index if isinstance(index, Tensor) else None  # read only if the batch is to be named
         self._seen.append((trainer.current_epoch, batch_idx, trainer.global_step, samples))
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
@@ -127,7 +127,8 @@ class FiniteWatch(L.Callback):
                             "optimizer.lr")  # fmt: skip
 
     def _found(self, what: str, place: int) -> NotFinite:
-        return NotFinite(what, *self._seen[place])
+        epoch, batch, step, index = self._seen[place]
+        return NotFinite(what, epoch, batch, step, [] if index is None else index.tolist())
 
 
 def _scaler(trainer: L.Trainer) -> Any:

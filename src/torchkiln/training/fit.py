@@ -14,6 +14,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.profilers import Profiler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -25,11 +26,12 @@ from torchkiln.models.memory import release_memory
 from torchkiln.recipe.schema import Recipe
 from torchkiln.recipe.training import Train, seconds
 from torchkiln.runs import checkpoints
-from torchkiln.runs.decisions import Decisions
+from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import state_files
 from torchkiln.training.averaging import average_of
+from torchkiln.training.early_looks import EarlyLooks
 from torchkiln.training.finite import FiniteWatch
 from torchkiln.training.module import KilnModule
 from torchkiln.training.processes import ElasticStrategy
@@ -39,8 +41,9 @@ from torchkiln.training.run_state import OURS, RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
+from torchkiln.training.spared import LeanTrainer, SinglePrecision, no_driver_search, pass_by_empty_hooks
 
-PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
+PRECISION = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
 
 
 @dataclass
@@ -71,7 +74,10 @@ class Job:
         return self.module.net if isinstance(self.module, KilnModule) else self.module
 
 
-def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume: bool = False) -> dict[str, Any]:
+def fit(
+    job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume: bool = False,
+    profiler: Profiler | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Train, and leave the best weights on disk; `load_best` brings them back.
 
     A life that ends from what can be helped, such as a lack of memory, is followed by another in this process,
@@ -83,6 +89,7 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
         run: Where to write.
         progress: Who shows it.
         resume: Go on from the newest checkpoint that is whole.
+        profiler: Is told by Lightning when each part of its loop begins and ends.
 
     Returns:
         `value`, `epoch` and `step` of the best validation.
@@ -96,8 +103,9 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
         loaders=[x for x in (job.train, job.val) if x is not None],
         can_split=isinstance(job.module, KilnModule) and recipe.train.exact == "same",
     )  # fmt: skip
+    _begin_in_parts(decisions, job, recipe)
     while True:
-        life = Life(job, recipe, run, progress, decisions, closely=recovery.closely)
+        life = Life(job, recipe, run, progress, decisions, closely=recovery.closely, profiler=profiler)
         try:
             return life.run_through(resume)
         except Exception as error:
@@ -110,18 +118,31 @@ def fit(job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, resume:
         resume = True
 
 
+def _begin_in_parts(decisions: Decisions, job: Job, recipe: Recipe) -> None:
+    """Compute each batch in parts from the first step on, where the plan found that it does not fit at once."""
+    batch, micro = recipe.train.batch_size or 1, recipe.train.micro_batch
+    if not isinstance(micro, int) or micro >= batch or not isinstance(job.module, KilnModule) or job.module.shards:
+        return
+    count = -(-batch // micro)
+    text = f"as planned, a batch of {batch} is computed in {count} parts"
+    decisions.add(Decision("parts", 0, text, value=count))
+
+
 class Life:
     """One go at a fit: from its start or a checkpoint to its end, or to what ends it early.
 
     Args:
         job, recipe, run, progress: As for `fit`.
         decisions: Of the run so far.
+        profiler: As for `fit`.
         closely: Look at every batch and gradient for one that is not finite.
     """
 
     def __init__(
-        self, job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, decisions: Decisions, *, closely: bool
-    ) -> None:
+        self, job: Job, recipe: Recipe, run: RunDirectory, progress: Progress, decisions: Decisions, *, closely: bool,
+        profiler: Profiler | None = None,
+    ) -> None:  # fmt: skip
+        self.profiler = profiler
         self.job, self.recipe, self.run, self.progress, self.decisions = job, recipe, run, progress, decisions
         self.watch = FiniteWatch(closely)
         self.io = RunStateIO(run, recipe.train.keep_every)
@@ -157,7 +178,7 @@ class Life:
                 self.job.train.dataset.store.leave_out(left_out)
                 restart(self.job.train)  # workers know the store as it was when they began
         with quiet():
-            trainer = build_trainer(self.recipe, self._callbacks(self.point), self.io)
+            trainer = build_trainer(self.recipe, self._callbacks(self.point), self.io, self.profiler)
             write_schedule(self.job.module, self.job.order, self.recipe, self.run)
             try:
                 trainer.fit(self.job.module, self.job.train, self.job.val, ckpt_path=str(back[0]) if back else None)
@@ -179,7 +200,15 @@ class Life:
 
     def _callbacks(self, point: SafePoint) -> list[L.Callback]:
         average = [self.average] if self.average else []
-        return [point, self.watch, *average, *_stopping(self.job, self.recipe), self.recorder]
+        looks = [EarlyLooks()] if self.recipe.train.early_looks and self.job.val is not None else []
+        callbacks: list[L.Callback] = [
+            point, self.watch, *average, *looks, *_stopping(self.job, self.recipe), self.recorder,
+        ]  # fmt: skip
+        for callback in callbacks:
+            pass_by_empty_hooks(callback)
+        if isinstance(self.job.module, KilnModule):
+            pass_by_empty_hooks(self.job.module)
+        return callbacks
 
     def _finish(self, trainer: L.Trainer, point: SafePoint) -> None:
         """Save the end as a checkpoint, so that model, optimizer and schedulers can be had from it."""
@@ -194,7 +223,9 @@ class Life:
             self.run.event("decision", text, step=trainer.global_step, epoch=trainer.current_epoch)
 
 
-def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | None = None) -> L.Trainer:
+def build_trainer(
+    recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | None = None, profiler: Profiler | None = None
+) -> L.Trainer:
     """Lightning's Trainer with the defaults that are wrong for us turned off.
 
     No sampler is replaced in silence, nothing is logged or checkpointed by step but by us, no validation
@@ -210,11 +241,14 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
     half = train.precision == "16" and train.device == "cpu"
     if half:  # Lightning takes bf16 instead without a word
         plugins.append(MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")))
-    return L.Trainer(
+    single = PRECISION[train.precision] == "32-true"
+    if single:
+        plugins.append(SinglePrecision())
+    return LeanTrainer(
         accelerator={"cuda": "gpu"}.get(train.device, train.device),
         devices=train.devices,
         strategy=strategy,
-        precision=None if half else PRECISION[train.precision],  # type: ignore[arg-type]
+        precision=None if half or single else PRECISION[train.precision],
         max_epochs=train.epochs or -1,
         max_steps=train.steps or -1,
         min_epochs=train.early_stopping.min_epochs if train.early_stopping else None,
@@ -224,13 +258,14 @@ def build_trainer(recipe: Recipe, callbacks: list[L.Callback], io: RunStateIO | 
         **_validation(train),
         limit_train_batches=train.limit_batches,
         deterministic=True if train.deterministic else None,
-        benchmark=False,
+        benchmark=train.cudnn_benchmark is True and not train.deterministic,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         callbacks=callbacks,
         plugins=plugins,
+        profiler=profiler,
         logger=False,
-        enable_checkpointing=True,
+        enable_checkpointing=io is not None,  # else Lightning would write some of its own, to the current folder
         enable_progress_bar=False,
         enable_model_summary=False,
     )
@@ -352,7 +387,8 @@ def process_settings(recipe: Recipe) -> Iterator[None]:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.deterministic = True
     try:
-        yield
+        with no_driver_search():
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)

@@ -21,11 +21,12 @@ from torchkiln.models import adapt
 from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import did_you_mean
 from torchkiln.tasks._base import Task
+from torchkiln.training.compiling import compiled
 from torchkiln.training.elastic import Shards
 from torchkiln.training.fit import Job
 from torchkiln.training.module import KilnModule
-from torchkiln.training.plan import prepared_net
 from torchkiln.training.seeding import seed_all
+from torchkiln.training.settings import prepared_net
 
 
 def shard(recipe: Recipe) -> Shard:
@@ -78,8 +79,11 @@ def task_job(
         least = order.shards or recipe.train.devices
         val_order = EvalOrder(len(val), max(each, 1), shard=shard(recipe), lengths=val.lengths, least=least)
         val_loader = _loader(val, val_order, recipe)
-    net = compiled(prepared_net(net, recipe.train.channels_last is True), recipe, any_length=train.lengths is not None)
+    net = prepared_net(net, recipe.train.channels_last is True)
     module = KilnModule(task, net, criterion, recipe, monitor or "val_loss", higher, make_optimizer)
+    mode = recipe.train.compile
+    if mode and mode != "auto":
+        module.compiled = (compiled(net, mode, any_length=train.lengths is not None),)
     if order.shards:
         module.shards = Shards(order, recipe.seed, order.shards)
     monitor = monitor if val is not None else None
@@ -126,23 +130,6 @@ def monitored(recipe: Recipe, task: Task) -> tuple[str | None, bool]:
     return f"val_{name}", known[name]
 
 
-def compiled(net: nn.Module, recipe: Recipe, any_length: bool = False) -> nn.Module:
-    """The net with its forward compiled in place, so that the names of its weights stay as they are.
-
-    Whether shapes are symbols is said. Left alone, the first batch of another shape would turn them into
-    symbols, and the bits of a step would depend on the shapes that this process has seen before.
-
-    Args:
-        net: The net.
-        recipe: Whose `train.compile` says in which mode.
-        any_length: Batches come in many shapes, so that a graph for each would never end.
-    """
-    mode = recipe.train.compile
-    if mode:
-        net.compile(dynamic=any_length, mode="default" if mode is True else mode)
-    return net
-
-
 class _Plain(Store):
     """A person's store that gives the person's batch alone, as a LightningModule of theirs expects it."""
 
@@ -182,9 +169,10 @@ def _loader(
     store: Store, order: TrainOrder | EvalOrder, recipe: Recipe, transform: Callable[..., Any] | None = None
 ) -> DataLoader[Any]:
     """A loader as the recipe sets it; only training may go on without samples that cannot be read."""
-    skips = isinstance(order, TrainOrder)
+    skips, data = isinstance(order, TrainOrder), recipe.data
     return loader(
-        store, order, transform=transform, workers=recipe.data.workers if isinstance(recipe.data.workers, int) else 0,
-        pin=recipe.train.device == "cuda", timeout=recipe.data.worker_timeout,
-        unreadable=recipe.data.unreadable if skips else "stop",
+        store, order, transform=transform, workers=0 if data.workers == "auto" else data.workers,
+        prefetch=None if data.prefetch == "auto" else data.prefetch,
+        pin=(recipe.train.device == "cuda" if data.pin == "auto" else data.pin) and store.in_processes,
+        timeout=data.worker_timeout, unreadable=data.unreadable if skips else "stop",
     )  # fmt: skip

@@ -24,9 +24,6 @@ Curve = Callable[[int], float]
 def build_optimizer(net: nn.Module, optimizer: Optimizer, precision: str = "32") -> torch.optim.Optimizer:
     """The optimizer of a recipe over all parameters of `net`, those that are frozen now included.
 
-    Fused, except with fp16: there a fused step takes the loss scale out of the gradients itself, behind
-    the back of whoever clips them.
-
     Raises:
         RecipeError: A group's pattern names no parameter, or the class path does not take its arguments.
     """
@@ -38,19 +35,38 @@ def build_optimizer(net: nn.Module, optimizer: Optimizer, precision: str = "32")
         net, optimizer.model_copy(update={"lr": lr, "weight_decay": optimizer.weight_decay or 0.0})
     )
     betas = optimizer.betas or (0.9, 0.999)
-    fusable = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in net.parameters())
-    fused = fusable and precision != "16"
+    how = _how(optimizer.implementation, implementations(net, optimizer, precision))
     match optimizer.name:
         case "sgd":
             momentum = 0.9 if optimizer.momentum is None else optimizer.momentum
             nesterov = momentum > 0 if optimizer.nesterov is None else optimizer.nesterov
-            return torch.optim.SGD(groups, lr, momentum=momentum, nesterov=nesterov, fused=fused)
+            return torch.optim.SGD(groups, lr, momentum=momentum, nesterov=nesterov, **how)
         case "muon":
             return Muon(groups, lr, momentum=0.6 if optimizer.momentum is None else optimizer.momentum)
         case "adam":
-            return torch.optim.Adam(groups, lr, betas=betas, fused=fused)
+            return torch.optim.Adam(groups, lr, betas=betas, **how)
         case _:
-            return torch.optim.AdamW(groups, lr, betas=betas, fused=fused)
+            return torch.optim.AdamW(groups, lr, betas=betas, **how)
+
+
+def implementations(net: nn.Module, optimizer: Optimizer, precision: str) -> list[str]:
+    """The ways in which a recipe's optimizer can step these parameters; the first is taken where nothing is measured.
+
+    Not fused with fp16: there a fused step takes the loss scale out of the gradients itself, behind the back of
+    whoever clips them. Empty for one that has a single way, and for a class path's, which `init_args` sets.
+    """
+    if optimizer.class_path or optimizer.name == "muon":
+        return []
+    fusable = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in net.parameters())
+    return [*(["fused"] if fusable and precision != "16" else []), "foreach", "loop"]
+
+
+def _how(implementation: str, possible: list[str]) -> dict[str, Any]:
+    """Torch's arguments for an implementation, or for the first that is possible in its place."""
+    if implementation not in possible and possible:
+        implementation = possible[0] if possible[0] == "fused" else "auto"
+    return {"fused": {"fused": True}, "foreach": {"foreach": True, "fused": False},
+            "loop": {"foreach": False, "fused": False}}.get(implementation, {})  # fmt: skip
 
 
 def _own_optimizer(net: nn.Module, optimizer: Optimizer) -> torch.optim.Optimizer:
@@ -86,6 +102,22 @@ def parameter_groups(net: nn.Module, optimizer: Optimizer) -> list[dict[str, Any
     return [{"params": p, **{k: v for k, v in values.items() if v is not None}} for values, p in said]
 
 
+class Course(LambdaLR):
+    """One curve for all groups, set at each step without the checks that PyTorch makes anew each time."""
+
+    def step(self, epoch: int | None = None) -> None:
+        held_by_optimizer = isinstance(self.base_lrs[0], torch.Tensor)  # as a person's own may ask for
+        if self._step_count < 2 or epoch is not None or held_by_optimizer:  # first it checks that the optimizer steps
+            return super().step(epoch)
+        self._step_count += 1
+        self.last_epoch += 1
+        share = self.lr_lambdas[0](self.last_epoch)
+        self._last_lr = [base * share for base in self.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
+        return None
+
+
 def build_scheduler(
     optimizer: torch.optim.Optimizer, scheduler: Scheduler, steps: int, monitor: str, higher_is_better: bool
 ) -> dict[str, Any]:
@@ -110,7 +142,7 @@ def build_scheduler(
             made = ReduceLROnPlateau(optimizer, mode, factor=scheduler.gamma or 0.3, patience=patience)
             return {"scheduler": made, "interval": "epoch", "monitor": monitor}
         case _:
-            return {"scheduler": LambdaLR(optimizer, curve(scheduler, steps)), "interval": "step"}
+            return {"scheduler": Course(optimizer, curve(scheduler, steps)), "interval": "step"}
 
 
 def curve(scheduler: Scheduler, steps: int) -> Curve:

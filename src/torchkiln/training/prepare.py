@@ -10,20 +10,24 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 import psutil
+import torch
 
 from torchkiln.codec.base import Array, Arrays, Codec, InputCodec
 from torchkiln.data import cache, findings, sources, splits
 from torchkiln.data.source import SPLITS, Finding, Source
-from torchkiln.data.store import ArrayStore, Store, StreamStore
+from torchkiln.data.store import ArrayStore, DeviceStore, Store, StreamStore
 from torchkiln.errors import DataError, RecipeError
 from torchkiln.recipe.load import resolve
 from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import load_task
 from torchkiln.tasks._base import Task
+from torchkiln.training.plan import available, best_device
 
 MEMORY_SHARE = 0.25
 """Share of the free memory that decoded samples may take."""
 DISK_SHARE = 0.5
+DEVICE_SHARE = 0.25
+"""Share of a GPU's free memory that samples may take; the rest is the net's."""
 
 
 @dataclass
@@ -127,6 +131,8 @@ def _stores(source: Source, codec: Codec, recipe: Recipe) -> tuple[dict[str, Sto
         split: make_store(codec.inputs, frame, targets[split], where, source.digest, split)
         for split, frame in frames.items()
     }
+    if moved := _on_device(stores, recipe):
+        stores, where, why = {**stores, **moved[0]}, "device", moved[1]
     return stores, targets, {"what": "data.store", "chosen": where, "why": why, "candidates": []}
 
 
@@ -153,7 +159,7 @@ def make_store(
 
 def _place(source: Source, codec: InputCodec, recipe: Recipe) -> tuple[str, str]:
     """Where decoded samples live, and why."""
-    if recipe.data.store != "auto":
+    if recipe.data.store not in ("auto", "device"):
         return recipe.data.store, "the recipe says so"
     if source.kind != "images":
         return "memory", "rows of a table or of text are small once encoded"
@@ -168,3 +174,19 @@ def _place(source: Source, codec: InputCodec, recipe: Recipe) -> tuple[str, str]
     if need <= free_memory * MEMORY_SHARE:
         return "memory", f"{size}, {free_memory / 2**30:,.0f} GiB of memory free"
     return "stream", f"{size} fit neither the disk cache nor memory; workers decode them anew each epoch"
+
+
+def _on_device(stores: dict[str, Store], recipe: Recipe) -> tuple[dict[str, Store], str] | None:
+    """The stores of train and val on the device that trains, and why; None where they stay in memory."""
+    device = best_device() if recipe.train.device == "auto" else available(recipe.train.device)
+    arrays = {split: store for split, store in stores.items() if split != "test" and isinstance(store, ArrayStore)}
+    said = recipe.data.store == "device"
+    if not arrays or recipe.train.devices > 1 or (not said and (recipe.data.store != "auto" or device != "cuda")):
+        return None
+    why = "the recipe says so"
+    if not said:
+        need, free = sum(store.nbytes for store in arrays.values()), torch.cuda.mem_get_info()[0]
+        if need > free * DEVICE_SHARE or recipe.data.workers not in ("auto", 0):
+            return None
+        why = f"{need / 2**20:,.0f} MiB, {free / 2**30:,.0f} GiB of the GPU's memory free: only indices are copied"
+    return {split: DeviceStore(one.inputs, one.target, device) for split, one in arrays.items()}, why

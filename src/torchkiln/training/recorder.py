@@ -52,6 +52,8 @@ class Recorder(Checkpoint):
         self._columns: list[str] = []
         self._rows = 0
         self._shown = 0.0
+        self._waiting: list[tuple[dict[str, Any], Any]] = []
+        """Rows of steps.csv with losses not yet read from the device."""
         self._epoch_begun = time.perf_counter()
 
     # While it trains
@@ -75,11 +77,21 @@ class Recorder(Checkpoint):
             loss = pl_module.step_loss  # of the whole batch, however many parts it was computed in
         stepped, self._step = step != self._step, step
         if stepped and step % self._every == 0 and self.writes:
-            row = {"step": step, "epoch": trainer.current_epoch, "train_loss": _number(loss)}
-            self.run.append_row("steps", {**row, **_rates(trainer)})
+            row = {"step": step, "epoch": trainer.current_epoch, "train_loss": None}
+            self._waiting.append(({**row, **_rates(trainer)}, loss))
         if now - self._shown > SHOW_SECONDS:
             self._shown = now
             self._show(trainer, _number(loss), now)
+            self.write_steps()
+
+    def write_steps(self) -> None:
+        """Write the rows of steps.csv so far; done by the clock, before what ends an epoch, and before a save."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self.run.append_rows("steps", [{**row, "train_loss": _number(loss)} for row, loss in waiting])
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.write_steps()
 
     def _show(self, trainer: L.Trainer, loss: float | None, now: float) -> None:
         done = max(trainer.global_step - self._first_step, 1)
@@ -94,6 +106,7 @@ class Recorder(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._validated_at = trainer.global_step
+        self.write_steps()
         if not trainer.is_last_batch:  # else the epoch's end, which is next, has the row
             values = self._values(trainer, pl_module)
             self._keep_if_best(trainer, values)
@@ -101,6 +114,7 @@ class Recorder(Checkpoint):
             self._refuse(values, trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.write_steps()
         values = self._values(trainer, pl_module)
         if self._validated_at == trainer.global_step or self.monitor is None:
             self._keep_if_best(trainer, values)

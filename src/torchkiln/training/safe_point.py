@@ -201,6 +201,7 @@ class SafePoint(L.Callback):
         self.elapsed += now - self._begun
         self._begun = self._saved = now
         self.io.wait()  # one at a time
+        self.recorder.write_steps()
         self.recorder.forget_lost()
         self.io.best = self.recorder.take_best()
         self._state = self._collect(trainer, batch)

@@ -102,6 +102,9 @@ CASES: dict[str, Case] = {
         shows=seen.every(seen.steps(14), seen.decided("budget")), every_stage=True),
     "validation every second epoch": Case(
         {"train.validate_every": 2, "train.epochs": 4}, shows=seen.validations(2)),
+    "validation within the first epoch": Case(
+        {"train.early_looks": True, "train.batch_size": 2, "train.epochs": 2}, lambda: own_net(207),
+        shows=seen.validations(5), stride=89),
     "validation by total batches": Case({"train.validate_batches": 7}, shows=seen.validations(4)),
     "limited batches": Case({"train.limit_batches": 7, "train.accumulate": 2}, shows=seen.steps(12)),
     "frozen, then unfrozen": Case({"model.freeze": "0", "model.unfreeze": [{"epoch": 1, "match": "0.*"}]}),

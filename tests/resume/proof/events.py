@@ -104,7 +104,7 @@ class _InStep(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         part = next(m for name, m in pl_module.named_modules() if name and next(m.parameters(), None) is not None)
-        if not part._compiled_call_impl:
+        if not getattr(pl_module, "compiled", ()):
             part.register_forward_hook(self._seen)
 
     def _seen(self, module: Any, *_: Any) -> None:

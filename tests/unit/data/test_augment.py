@@ -59,6 +59,15 @@ def test_a_sample_is_the_same_in_any_batch_and_order(stack: list[dict[str, Any]]
     assert together.dtype == torch.uint8
 
 
+@pytest.mark.parametrize("name", ["flips", "chance", "crop", "crop_reflect", "crop_smaller", "resized", "erase"])
+def test_whole_batches_are_transformed_where_they_lie(name: str) -> None:
+    """On a device without data, where whatever was made elsewhere raises an error."""
+    a, there = augment(STACKS[name]), pictures().to("meta")
+    found = a({"image": there}, np.arange(8), 1)["image"]
+    assert found.device.type == "meta" and found.dtype == torch.uint8
+    assert found.shape == run(augment(STACKS[name]), pictures(), [*range(8)]).shape
+
+
 @pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS.keys())
 def test_seed_and_epoch_change_the_pictures(stack: list[dict[str, Any]]) -> None:
     images, everything = pictures(), list(range(8))

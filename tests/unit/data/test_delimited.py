@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from torchkiln.data.columns import typed
 from torchkiln.data.delimited import parse
 from torchkiln.errors import DataError
 
@@ -55,6 +57,8 @@ REFUSED = {
     "too many fields": (b"a,b\n1,2\n1,2,3\n", ("line 3", "3 fields", "header has 2")),
     "too few fields": (b"a,b\n1\n2,3\n4\n", ("line 2", "1 fields", "header has 2", "1 more such lines")),
     "too few fields after a line break in quotes": (b'a,b\n"x\ny",2\n1\n', ("line 4", "1 fields")),
+    "a field too many, and one too few elsewhere": (b"a,b\n1,2\n3\n4,5,6\n", ("line 3", "1 fields", "1 more such")),
+    "the same the other way round": (b"a,b\n1,2,3\n4\n5,6\n", ("line 2", "3 fields", "1 more such")),
     "a quote never closed": (b'a,b\n1,2\n3,"x\n4,y\n', ("line 3", "never closed")),
     "equal names": (b"x,a,y,a\n1,2,3,4\n", ("columns 2 and 4", "'a'")),
     "no header": (b"5.1,3.5\n4.9,3\n", ("f.csv", "5.1", "column names")),
@@ -132,3 +136,51 @@ def test_real_files(file: str, rows: int) -> None:
     frame, findings = parse(path.read_bytes(), path.name, tab=path.suffix == ".tsv")
     assert len(frame) == rows
     assert findings == []
+
+
+COLUMNS = {
+    "whole": ["5", "-7", "12"],
+    "with a point": ["5.25", "-7", "1e3"],
+    "some missing": ["5", "", "12"],
+    "all missing": ["", "", ""],
+    "a code": ["10115", "01067", "80331"],
+    "a long code": ["1234567890123456789", "1.5", "2"],
+    "long digits": ["9223372036854775808", "1", "2"],
+    "not a number": ["1.5", "NaN", "2"],
+    "infinite": ["1.5", "inf", "2"],
+    "words that mean missing": ["1.5", "NA", "2"],
+    "a stray word": ["1.5", "many", "2"],
+    "spaces": [" 1", "2 ", " 3 "],
+    "a plus": ["+1", "2", "3"],
+    "decimal commas": ["1;5", "2;5", "3;5"],
+    "times": ["07:30", "18:00", "12:15"],
+    "dates": ["2024-01-05", "2024-02-05", "2024-03-05"],
+    "true and false": ["true", "false", "true"],
+    "names": ["a", "b", "a"],
+}
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_numbers_come_as_typing_the_words_would_give_them(
+    name: str, quoted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first rows, from which the types are guessed, look otherwise than the rest."""
+    values = [v.replace(";", ",") if quoted else v for v in COLUMNS[name]]
+    values = [*values, "3", "8", *values]
+    lines = [f'"{v}",1.5,x' if quoted else f"{v},1.5,x" for v in values]
+    raw = "\n".join(["a,b,c", *lines, ""]).encode()
+    wanted, said = typed(parse(raw, "f.csv")[0])
+    for first in (1, 3, 100):
+        monkeypatch.setattr("torchkiln.data.delimited._GUESSED_FROM", first)
+        frame, _ = parse(raw, "f.csv", as_words=())
+        found, told = typed(frame)
+        assert found.schema == wanted.schema and found.equals(wanted)
+        assert told == said
+
+
+def test_plain_numbers_are_read_as_such_but_for_columns_that_stay_words() -> None:
+    raw = b"a,b,c\n1,2.5,x\n2,,y\n"
+    assert parse(raw, "f.csv", as_words=())[0].dtypes == [pl.Int64, pl.Float64, pl.String]
+    assert parse(raw, "f.csv", as_words={"a"})[0].dtypes == [pl.String, pl.Float64, pl.String]
+    assert set(parse(raw, "f.csv")[0].dtypes) == {pl.String}

@@ -101,6 +101,15 @@ def test_near_copies_across_splits(name: str) -> None:
     assert findings[0].level != "stop"
 
 
+def test_near_copies_are_the_same_where_many_hashes_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = [CHANGES["brighter"](scene(i)) for i in (7, 9)]
+    rows = frame(train=TRAIN, test=[*copies, *(saved(scene(i)) for i in range(100, 120))])
+    one_by_one = check(rows)[1]
+    monkeypatch.setattr("torchkiln.data.findings_images._CROWDED", -1.0)
+    assert one_by_one
+    assert check(rows)[1] == one_by_one
+
+
 def test_different_pictures_are_no_copies() -> None:
     assert check(frame(train=TRAIN, test=[saved(scene(i)) for i in range(200, 260)]))[1] == []
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from torchkiln.data.loader import loader
 from torchkiln.data.order import EvalOrder, TrainOrder
@@ -30,6 +31,12 @@ def test_workers_change_nothing(workers: int) -> None:
     for alone, shared in zip(epoch_of(0, 2), epoch_of(workers, 2), strict=True):
         for name in alone:
             assert torch.equal(alone[name], shared[name]), name
+
+
+def test_reading_in_this_process_gives_what_pytorchs_own_way_gives() -> None:
+    batches = loader(ArrayStore({"x": np.arange(20.0)}, None), TrainOrder(20, 6, seed=0), transform=Noise())
+    for ours, theirs in zip(batches, DataLoader.__iter__(batches), strict=True):
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_the_loaders_own_seed_is_not_drawn_from_the_global_generator() -> None:

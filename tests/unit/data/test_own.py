@@ -7,7 +7,7 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
 
 from torchkiln.data import own
 from torchkiln.errors import DataError
@@ -39,6 +39,32 @@ def test_a_loader_gives_its_dataset_batch_size_and_collate() -> None:
     batch = found["train"].store.take(np.array([3, 4]), 0)
     assert batch["target"].tolist() == [1, 0] and batch["index"].tolist() == [3, 4]
     assert set(found) == {"train", "val"}
+
+
+def test_tensors_are_taken_by_whole_batches_and_come_out_as_sample_by_sample() -> None:
+    class Plain(TensorDataset):
+        """Read sample by sample, as its reading may be anything."""
+
+    tensors = torch.rand(20, 3, 2), torch.arange(20), torch.rand(20, dtype=torch.float64)
+    shuffled = [7, 3, 11, 0, 19]
+    for whole, single in (
+        (TensorDataset(*tensors), Plain(*tensors)),
+        (
+            Subset(Subset(TensorDataset(*tensors), shuffled), [4, 2, 0]),
+            Subset(Subset(Plain(*tensors), shuffled), [4, 2, 0]),
+        ),
+    ):
+        stores = [own.read((data, data), 0).splits["train"].store for data in (whole, single)]
+        ours, theirs = (store.take(np.array([2, 0]), 0)["batch"] for store in stores if store is not None)
+        assert type(ours) is type(theirs)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.dtype == b.dtype and torch.equal(a, b)
+
+
+def test_a_persons_collate_sees_every_sample() -> None:
+    loader = DataLoader(dataset(), batch_size=4, collate_fn=lambda samples: [s[0] * 2 for s in samples])
+    store = own.read((loader, loader), 0).splits["train"].store
+    assert store is not None and [float(x) for x in store.take(np.array([1, 5]), 0)["batch"]] == [2.0, 10.0]
 
 
 def test_one_dataset_is_carved_without_overlap_and_said() -> None:

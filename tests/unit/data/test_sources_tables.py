@@ -194,3 +194,11 @@ def test_the_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
 def test_real_sets(name: str, counts: dict[str | None, int]) -> None:
     parts, _ = files(Path(DATA or "") / name)
     assert dict(load(parts).frame["split"].value_counts().rows()) == counts
+
+
+def test_a_column_of_numbers_in_one_file_and_words_in_another_is_words(tmp_path: Path) -> None:
+    source = load(
+        files(write(tmp_path, train_csv="a,b,y\n1,1.50,x\n2,2,z\n", test_csv="a,b,y\n3,many,x\n4,few,z\n"))[0]
+    )
+    assert source.frame["a"].to_list() == [1, 2, 3, 4]
+    assert source.frame["b"].to_list() == ["1.50", "2", "many", "few"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from torchkiln.codec.base import Arrays, InputCodec, Ragged
-from torchkiln.data.store import ArrayStore, DatasetStore, StreamStore, Unreadable
+from torchkiln.data.store import ArrayStore, DatasetStore, DeviceStore, StreamStore, Unreadable
 from torchkiln.errors import DataError
 
 
@@ -127,3 +127,21 @@ def test_what_is_left_out_adds_up() -> None:
     store.leave_out([(0, 1)])
     store.leave_out({(2, 1)})
     assert store.left_out == {(0, 1), (2, 1)} and not other.left_out
+
+
+def test_samples_on_a_device_give_what_memory_gives() -> None:
+    random = np.random.default_rng(0)
+    lengths = random.integers(0, 5, 20)
+    ids = Ragged(random.integers(1, 99, lengths.sum()), np.concatenate([[0], np.cumsum(lengths)]), pad=7)
+    pairs = Ragged(random.normal(size=(int(lengths.sum()), 2)), ids.offsets)
+    inputs = {"x": random.integers(0, 256, (20, 3, 3), np.uint8), "ids": ids, "pairs": pairs}
+    memory = ArrayStore(inputs, np.arange(20.0))
+    device = DeviceStore(inputs, np.arange(20.0), "cpu")
+    assert len(device) == 20 and not device.in_processes
+    assert np.array_equal(device.lengths, memory.lengths)  # type: ignore[arg-type]
+    for indices in (np.array([3, 19, 0]), np.flatnonzero(lengths == 0)[:2], np.arange(20)):
+        found, wanted = device.take(indices, 0), memory.take(indices, 0)
+        assert found.keys() == wanted.keys()
+        for name in wanted:
+            assert found[name].dtype == wanted[name].dtype
+            assert torch.equal(found[name], wanted[name]), name

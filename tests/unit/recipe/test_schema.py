@@ -30,6 +30,7 @@ def test_short_forms_leave_full_ones_alone() -> None:
         ("data", {"path": "a", "train": "b"}, "give path, or train, val and test, not both"),
         ("data", {"val": "b"}, "val and test need train beside them"),
         ("data", {"class_path": "a.B", "path": "b"}, "give class_path or paths, not both"),
+        ("data", {"path": "a", "store": "device", "workers": 2}, "not to be had by 2 workers; take workers: 0"),
         ("data", {"path": "a", "split": {"by": "group"}}, "split by group needs the name of a column"),
         ("data", {"path": "a", "split": {"val": 0.5, "test": 0.5}}, "less than 1 must be left for train"),
         ("loss", {"name": "mse", "label_smoothing": 0.1}, "label_smoothing belongs to cross_entropy"),

@@ -14,7 +14,7 @@ from torchkiln.registry import task_names
         ("data.image_size", "the word auto or a whole number from 4 to 4096"),
         ("data.split.val", "a number from 0 to below 1"),
         ("train.deterministic", "true or false"),
-        ("train.precision", "one of auto, 32, bf16, 16"),
+        ("train.precision", "one of auto, 32, tf32, bf16, 16"),
         ("model.pretrained", "true or false or text"),
         ("data.target", "text or null"),
         (

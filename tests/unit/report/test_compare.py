@@ -103,7 +103,8 @@ def test_lower_is_better_for_errors_and_numbers_are_paired(tmp_path: Path) -> No
 
 
 def test_only_settings_that_differ_are_shown(tmp_path: Path) -> None:
-    a = write_run(tmp_path / "a", 0.7, recipe="optimizer: {name: sgd, lr: 0.1}\nmodel: {args: {k: 3}}\n")
+    theirs = "optimizer: {name: sgd, lr: 0.1}\nmodel: {args: {k: 3}}\ntrain: {compile: false}\n"
+    a = write_run(tmp_path / "a", 0.7, recipe=theirs)
     b = write_run(tmp_path / "b", 0.7, recipe="optimizer: {name: sgd, lr: 0.2}\ntrain: {compile: true}\n")
     compared = compare([a, b])
     assert compared["settings"] == {

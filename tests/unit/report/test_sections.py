@@ -158,7 +158,13 @@ def test_a_plan_shows_candidates_and_the_chosen_one() -> None:
         ("bf16", False, "\N{EN DASH}"),
     ]
     assert sections.plan(material()) is None
-    assert sections.plan(material(plan={})) == {"decisions": [], "seconds": None}
+    assert sections.plan(material(plan={})) == {"decisions": [], "said": [], "seconds": None}
+    whole = {"decisions": [{"what": "train.micro_batch", "chosen": None}], "compiled": {"graphs": 1, "graph_breaks": 0},
+             "measured": {"at": "then", "load": 1.0, "cached": True}}  # fmt: skip
+    found = sections.plan(material(plan=whole))
+    assert found is not None and found["decisions"][0]["chosen"] == "whole"
+    assert found["said"] == ["Measured by an earlier run, then, at a load of 1; torchkiln plan --anew measures again.",
+                             "Compiling in the run: graphs 1, graph breaks 0."]  # fmt: skip
 
 
 def test_the_environment_says_what_is_known_and_no_more() -> None:

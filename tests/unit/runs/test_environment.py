@@ -1,7 +1,9 @@
 """What a run ran on."""
 
+import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +66,23 @@ def test_git_says_commit_and_changes(tmp_path: Path) -> None:
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
     found = environment.git(tmp_path)
     assert found is not None and len(found["commit"]) == 40 and found["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("given", "loaded", "wanted"),
+    [({}, False, "1000"), ({}, True, None), ({"OMP_WAIT_POLICY": "ACTIVE"}, False, None),
+     ({"GOMP_SPINCOUNT": "7"}, False, "7")],
+)  # fmt: skip
+def test_waiting_threads_are_spared_before_torch_is_loaded_and_where_nobody_says_otherwise(
+    given: dict[str, str], loaded: bool, wanted: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "0")  # so that what is set below is put back
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "torch", None)  # type: ignore[arg-type]
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "torch")
+    environment.spare_waiting()
+    assert os.environ.get("GOMP_SPINCOUNT") == wanted

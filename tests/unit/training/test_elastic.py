@@ -85,3 +85,17 @@ def test_an_elastic_run_trains_as_a_usual_one_does(fit: Fit) -> None:
 def test_more_shards_than_samples_are_refused(fit: Fit, datasets: Any) -> None:
     with pytest.raises(RecipeError, match="there are only 45 training samples"):
         fit(train__exact="elastic", train__shards=64)
+
+
+def test_buffers_that_no_shard_changes_stay_to_the_bit() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 300), nn.BatchNorm1d(300)).eval()
+    net[1].running_mean.uniform_()
+    before, shards = net[1].running_mean.clone(), Shards(order(), 0, 8)
+    shards.begin(net, 0, 0, 0)
+    shards.set_aside(net)
+    for _ in range(8):
+        net(torch.randn(4, 2)).sum().backward()
+        shards.take(net)
+    shards.add_up(net)
+    assert torch.equal(net[1].running_mean, before)

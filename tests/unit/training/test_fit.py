@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -12,9 +14,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
+import torchkiln
 from torchkiln import Run
 from torchkiln.runs import checkpoints
-from torchkiln.training import state_files
+from torchkiln.training import settings, state_files
 from torchkiln.training.fit import load_best
 
 Fit = Callable[..., Run]
@@ -175,3 +178,53 @@ def linear() -> nn.Module:
 def plain_sgd() -> dict[str, Any]:
     return {"optimizer__name": "sgd", "optimizer__momentum": 0.0, "optimizer__lr": 0.1, "optimizer__weight_decay": 0.0,
             "scheduler__name": "constant"}  # fmt: skip
+
+
+def test_a_micro_batch_changes_the_memory_and_not_the_mathematics(fit: Fit) -> None:
+    whole = fit("whole", model=linear(), train__batch_size=32, **plain_sgd())
+    parts = fit("parts", model=linear(), train__batch_size=32, train__micro_batch=10, **plain_sgd())
+    for name, weight in best_weights(whole).items():
+        torch.testing.assert_close(best_weights(parts)[name], weight)
+    (decided,) = [json.loads(line) for line in (parts.path / "decisions.jsonl").read_text().splitlines()]
+    assert (decided["kind"], decided["step"], decided["value"]) == ("parts", 0, 4)
+    assert not (whole.path / "decisions.jsonl").exists()
+    assert parts.directory.rows("metrics")[-1]["step"] == whole.directory.rows("metrics")[-1]["step"]
+
+
+def test_a_batch_that_does_not_fit_begins_in_parts(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a faked limit that holds the weights, their gradients and states, and ten samples or so."""
+    from torchkiln.training import memory
+
+    real = memory.fitting
+    monkeypatch.setattr(
+        memory, "fitting", lambda need, batch, free: real(need, batch, round((need.step(10) + 1) / memory.HEADROOM))
+    )
+    run = fit("parts", model=linear(), train__batch_size=32)
+    assert run.directory.read_json("plan.json")["estimates"]["steps"] == 8
+    assert "train.micro_batch" in {d["what"] for d in run.directory.read_json("plan.json")["decisions"]}
+    (decided,) = [json.loads(line) for line in (run.path / "decisions.jsonl").read_text().splitlines()]
+    assert decided["value"] == 4
+    assert "micro_batch: 8" in (run.path / "recipe.yaml").read_text()
+    again = fit("again", model=linear(), train__batch_size=32, train__micro_batch=8)
+    for name, weight in best_weights(run).items():
+        assert torch.equal(best_weights(again)[name], weight)
+
+
+def test_a_resumed_run_keeps_the_whole_plan(fit: Fit, monkeypatch: pytest.MonkeyPatch, datasets: Any) -> None:
+    said = {"train__attention": "math", "train__allocator": "keep", "train__precision": "bf16",
+            "optimizer__implementation": "foreach", "train__micro_batch": 4, "train__threads": 2}  # fmt: skip
+    run = fit("run", model=linear(), train__checkpoint_every=2, **said)
+    for name in ("stages.json", "best.json"):
+        (run.path / name).unlink()
+    for name in ("step", "best"):
+        newest = checkpoints.newest(run.path / "checkpoints", name)
+        assert newest is not None
+        shutil.rmtree(newest)
+    seen: list[Any] = []
+    real = settings.applied
+    monkeypatch.setattr(settings, "applied", lambda setting: (seen.append(setting), real(setting))[1])
+    torchkiln.fit(model=linear(), loss="cross_entropy", data=datasets, resume=run.path)
+    (found,) = seen
+    assert (found.attention, found.allocator, found.precision) == ("math", "keep", "bf16")
+    assert (found.implementation, found.threads) == ("foreach", 2)
+    assert len((run.path / "decisions.jsonl").read_text().splitlines()) == 1

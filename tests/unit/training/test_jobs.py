@@ -40,14 +40,6 @@ def test_the_metric_that_decides_is_the_recipes_or_the_first() -> None:
         jobs.monitored(recipe(train={"monitor": "los"}), task)
 
 
-def test_compiling_keeps_the_names_of_the_weights() -> None:
-    net = nn.Linear(3, 3)
-    compiled = jobs.compiled(net, recipe(train={"compile": "reduce-overhead"}))
-    assert list(compiled.state_dict()) == ["weight", "bias"]
-    assert compiled._compiled_call_impl is not None
-    assert jobs.compiled(nn.Linear(3, 3), recipe())._compiled_call_impl is None
-
-
 def test_the_process_is_told_by_lightnings_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert jobs.shard(recipe(train={"devices": 2})).rank == 1

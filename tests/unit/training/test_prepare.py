@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
-from torchkiln.data.store import ArrayStore, StreamStore
+from torchkiln.data.store import ArrayStore, DeviceStore, StreamStore
 from torchkiln.errors import DataError, RecipeError
 from torchkiln.recipe import load as recipes
 from torchkiln.training import prepare as preparing
@@ -49,6 +50,26 @@ def test_preparing_twice_gives_the_same(table: Path) -> None:
 def test_a_store_of_the_recipes_choice(table: Path) -> None:
     assert isinstance(preparing.prepare(recipe(table, store="stream")).stores["train"], StreamStore)  # type: ignore[arg-type]
     assert isinstance(preparing.prepare(recipe(table, store="memory")).stores["train"], ArrayStore)  # type: ignore[arg-type]
+
+
+def test_samples_on_the_device_but_for_the_test(table: Path) -> None:
+    found = preparing.prepare(recipe(table, store="device"))  # type: ignore[arg-type]
+    kinds = {split: type(store) for split, store in found.stores.items()}
+    assert kinds == {"train": DeviceStore, "val": DeviceStore, "test": ArrayStore}
+    assert found.decisions[0]["chosen"] == "device"
+
+
+def test_a_gpu_holds_what_is_small_beside_its_memory(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [10**9]
+    monkeypatch.setattr(preparing, "best_device", lambda: "cuda")
+    monkeypatch.setattr(preparing, "DeviceStore", lambda inputs, target, device: ("on", device))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free[0], 2 * 10**9))
+    found = preparing.prepare(recipe(table))  # type: ignore[arg-type]
+    assert found.stores["train"] == ("on", "cuda") and "GPU's memory free" in found.decisions[0]["why"]
+    free[0] = 1000
+    assert preparing.prepare(recipe(table)).decisions[0]["chosen"] == "memory"  # type: ignore[arg-type]
+    free[0] = 10**9
+    assert preparing.prepare(recipe(table, workers=2)).decisions[0]["chosen"] == "memory"  # type: ignore[arg-type]
 
 
 def test_what_spoils_the_result_stops_before_training(table: Path) -> None:

@@ -84,6 +84,23 @@ def test_a_validation_inside_an_epoch_has_a_row_and_may_be_the_best(tmp_path: Pa
     assert last_step(scene.run) == 20
 
 
+def test_rows_of_steps_wait_in_memory_and_are_whole_when_something_ends(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.recorder._every, scene.recorder._step, scene.recorder._shown = 2, 0, float("inf")
+    for step in range(1, 6):
+        group = {"lr": 0.1 * step}
+        trainer: Any = SimpleNamespace(
+            global_step=step, current_epoch=0, optimizers=[SimpleNamespace(param_groups=[group])]
+        )
+        module: Any = None
+        scene.recorder.on_train_batch_end(trainer, module, {"loss": torch.tensor(0.5 * step)}, None, step - 1)
+    assert scene.run.rows("steps") == []
+    scene.recorder.write_steps()
+    scene.recorder.write_steps()
+    rows = [(row["step"], row["train_loss"], row["lr"]) for row in scene.run.rows("steps")]
+    assert rows == [("2", "1.0", "0.2"), ("4", "2.0", "0.4")]
+
+
 def test_a_column_that_comes_late_is_empty_in_the_rows_before(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.epoch(val_accuracy=0.5)
