@@ -103,11 +103,11 @@ def corpus(folder: Path) -> tuple[Path, int]:
     given = os.environ.get("TORCHKILN_CORPUS")
     roots = [Path(given)] if given else [packages / n for n in ("lightning", "torchvision", "timm")]
     place, lines = folder / "corpus", 0
-    for file in (f for root in roots for f in sorted(root.rglob("*.py"))):
+    for root, file in ((r, f) for r in roots for f in sorted(r.rglob("*.py"))):
         text = file.read_text(encoding="utf-8", errors="replace")
         if lines >= LINES and not given:
             break
-        target = place / file.relative_to(file.anchor)
+        target = place / root.name / file.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
         lines += text.count("\n")

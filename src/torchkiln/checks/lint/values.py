@@ -12,6 +12,7 @@ from torchkiln.checks.lint.project import Project
 from torchkiln.checks.lint.source import Assign, Class, Function, argument, constant, dotted, keyword
 
 DEEPEST = 6
+MOST_CALLERS = 3
 
 
 class Kind(NamedTuple):
@@ -99,12 +100,27 @@ class Values:
             found = self._assigned(assign, frame if where is frame.function else self.frame(where), depth)
             if found.name:
                 return found
+        if isinstance(node, ast.Name) and node.id in frame.function.params and not frame.bound:
+            found = self._from_callers(node, frame, depth)
+            if found.name:
+                return found
         if key.endswith(".module"):
             return self.kind(node.value, frame, depth + 1) if isinstance(node, ast.Attribute) else UNKNOWN
         full = frame.function.source.resolve(node)
         if full.startswith(names.FOREIGN_ROOTS):
             return Kind("foreign", full)
         return by_name(key.rpartition(".")[2].partition("[")[0])
+
+    def _from_callers(self, node: ast.Name, frame: Frame, depth: int) -> Kind:
+        """What all callers in view hand over, where they agree."""
+        calls = self.project.callers.get(frame.function, ())
+        if not 0 < len(calls) <= MOST_CALLERS:
+            return UNKNOWN
+        kinds = set()
+        for call, caller in calls:
+            inner = self.enter(call, frame.function, self.frame(caller))
+            kinds.add(self.kind(node, inner, depth + 1) if node.id in inner.bound else UNKNOWN)
+        return kinds.pop() if len(kinds) == 1 else UNKNOWN
 
     def _assigned(self, assign: Assign, frame: Frame, depth: int) -> Kind:
         value = assign.value

@@ -48,7 +48,7 @@ RENAMED = {"autocast": "autocast", "GradScaler": "GradScaler"}
 def check(view: View) -> Iterator[Found]:
     """One finding for each use, or for an import that nothing here uses."""
     for source in view.sources:
-        if ".amp" not in source.text:
+        if "amp" not in source.text:
             continue
         used = False
         for call, _ in source.calls:

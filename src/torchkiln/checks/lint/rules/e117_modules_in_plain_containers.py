@@ -140,6 +140,9 @@ def _elements(value: ast.expr) -> list[ast.expr]:
 
 def _layer(view: View, node: ast.expr, function: Function) -> bool:
     """Whether an element is made here and has parameters."""
+    if isinstance(node, ast.Name):
+        made_here = [a.value for a in function.assigns.get(node.id, ()) if a.how == "="]
+        return len(made_here) == 1 and isinstance(made_here[0], ast.Call) and _layer(view, made_here[0], function)
     if not isinstance(node, ast.Call):
         return False
     full = function.source.called(node)
