@@ -55,7 +55,7 @@ from collections.abc import Iterator
 from torchkiln.checks.lint.events import Event, Loop, Trace
 from torchkiln.checks.lint.order import batches, evaluations, within
 from torchkiln.checks.lint.source import dotted, inside
-from torchkiln.checks.lint.view import Edit, Found, View, at
+from torchkiln.checks.lint.view import Edit, Found, View
 
 NEEDING = {
     "grad",
@@ -83,7 +83,10 @@ def check(view: View) -> Iterator[Found]:
                 and not view.project.is_lightning(loop.frame.function.owner)
             ):
                 seen.add(loop.node)
-                yield at(recorded[0], "this evaluation keeps the graph of every batch", _mend(trace, loop), safe=False)
+                function = loop.frame.function
+                node = recorded[0].node if recorded[0].function is function else loop.node
+                message, edits = "this evaluation keeps the graph of every batch", _mend(trace, loop)
+                yield Found(node, function.source, message, edits, safe=False)
 
 
 def _switched(trace: Trace) -> Iterator[tuple[Loop, list[Event]]]:
