@@ -21,7 +21,8 @@ from pathlib import Path
 import digits
 
 # What is measured by the clock where it is not said; and a checkpoint every 5 steps, so that short lives get on.
-SETTINGS = ("train.epochs=4", "train.threads=1", "train.precision=32", "train.checkpoint_every=5", "data.workers=0",
+SETTINGS = ("train.epochs=4", "train.plan_seconds=0",
+            "train.threads=1", "train.precision=32", "train.checkpoint_every=5", "data.workers=0",
             "data.store=memory", "train.channels_last=false")  # fmt: skip
 COMPARED = {
     "last weights": "checkpoints/step-*/weights.safetensors",

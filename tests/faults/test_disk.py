@@ -31,7 +31,8 @@ from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.runs.verify import verify
 
-SETTINGS = {"train.epochs": 4, "train.batch_size": 8, "train.threads": 1, "train.precision": "32", "data.workers": 0,
+SETTINGS = {"train.epochs": 4, "train.plan_seconds": 0,
+            "train.batch_size": 8, "train.threads": 1, "train.precision": "32", "data.workers": 0,
             "train.checkpoint_every": 3, "train.monitor": "loss"}  # fmt: skip
 STEPS = 24
 """Of the whole run: six a epoch."""

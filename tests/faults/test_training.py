@@ -33,7 +33,8 @@ from torchkiln.errors import RunFailed
 from torchkiln.runs import checkpoints
 from torchkiln.runs.directory import DECISIONS
 
-SETTINGS = {"train.epochs": 3, "train.batch_size": 8, "train.threads": 1, "train.precision": "32", "data.workers": 0,
+SETTINGS = {"train.epochs": 3, "train.plan_seconds": 0,
+            "train.batch_size": 8, "train.threads": 1, "train.precision": "32", "data.workers": 0,
             "train.checkpoint_every": 4}  # fmt: skip
 BAD = 17
 """The sample that some tests spoil."""

@@ -111,7 +111,10 @@ NOT_BEFORE_A_STEP = ("transformers", "torchvision", "scipy", "sklearn", "tokeniz
 @pytest.mark.slow
 def test_what_trains_imports_no_more_than_it_needs() -> None:
     """A fit waits for these imports; Lightning alone would load four of them."""
-    code = "import json, sys; from torchkiln.stages import on_demand; on_demand.load_training(); print(json.dumps(sorted(sys.modules)))"
+    code = (
+        "import json, sys; from torchkiln.stages import on_demand; on_demand.load_training(); "
+        "print(json.dumps(sorted(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert {"torch", "lightning"} <= loaded

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 DATA = Path(os.environ.get("TORCHKILN_DATA", ""))
 needs_data = pytest.mark.skipif(not os.environ.get("TORCHKILN_DATA"), reason="TORCHKILN_DATA names no data sets")
 # What the plan would choose by the clock is said, so that two runs choose the same.
-SETTINGS = ["train.threads=1", "train.precision=32", "train.device=cpu", "train.channels_last=false",
+SETTINGS = ["train.plan_seconds=0",
+            "train.threads=1", "train.precision=32", "train.device=cpu", "train.channels_last=false",
             "data.workers=0", "data.store=memory", "train.checkpoint_every=2"]  # fmt: skip
 KILLS = 5
 

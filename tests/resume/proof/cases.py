@@ -16,7 +16,8 @@ from proof import modules as M
 
 Make = Callable[[], dict[str, Any]]
 ALWAYS = {
-    "train.epochs": 3, "train.batch_size": 4, "train.threads": 1, "train.precision": "32", "train.device": "cpu",
+    "train.epochs": 3, "train.plan_seconds": 0,
+    "train.batch_size": 4, "train.threads": 1, "train.precision": "32", "train.device": "cpu",
     "train.channels_last": False, "data.workers": 0, "train.checkpoint_every": 1,
 }  # fmt: skip
 
