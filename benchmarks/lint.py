@@ -124,6 +124,8 @@ def speed(folder: Path, env: Path) -> list[Figure]:
     beside = run(peer)
     cpu = median(found["ours"], "cpu") * LINES / lines
     other = beside["cpu"] * LINES / lines
+    if not found["ours"][0]["files"]:
+        raise SystemExit(f"{place}: nothing was read")
     text = f"{cpu:.1f} s CPU for {LINES:,} lines (measured on {lines:,})"
     return [Figure("time", "one core", text, "at most 10 s", f"TorchFix {other:.0f} s", cpu <= 10)]
 
