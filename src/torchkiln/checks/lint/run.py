@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from torchkiln.checks import catalogue
@@ -52,7 +54,7 @@ def lint(paths: Sequence[str | Path], settings: Settings | None = None) -> Repor
         settings: What to look for; the defaults if None.
     """
     settings = settings or Settings()
-    with warnings.catch_warnings():
+    with _no_collecting(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what ast.parse says of odd escapes is another linter's work
         done = read(paths, settings.exclude)
         report = Report([], done)
@@ -67,6 +69,18 @@ def lint(paths: Sequence[str | Path], settings: Settings | None = None) -> Repor
         kept = _new(kept, shown, settings.baseline)
     report[:] = kept
     return report
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Trees are kept to the end: looking for garbage among them costs a third of the time and finds none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 Raw = tuple[str, Found]
