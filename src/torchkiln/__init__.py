@@ -11,6 +11,7 @@ __all__ = [
     "compare",
     "fit",
     "init",
+    "lint",
     "plan",
     "predict",
     "profile",

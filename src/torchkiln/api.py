@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchkiln.checks import asking
 from torchkiln.errors import InputError, MissingExtra, RecipeError, RunError, RunFailed
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from torchkiln.stages import from_parts
+
+lint, rule, rules = asking.lint, asking.rule, asking.rules
 
 
 class Run:
@@ -314,9 +317,9 @@ def verify(run: str | Path | Run) -> dict[str, Any]:
     return verify_run(_open(run))
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe."""
-    return recipes.json_schema()
+def schema(of: str = "recipe") -> dict[str, Any]:
+    """The JSON Schema of a `recipe`, or of the `findings` of checks."""
+    return recipes.json_schema() if of == "recipe" else asking.schema(of)
 
 
 def _open(run: str | Path | Run) -> RunDirectory:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torchkiln.cli_checks import Json, checks, print_json
 from torchkiln.errors import KilnError, RecipeError
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(checks)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 Target = Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to predict.")]
@@ -97,7 +98,7 @@ def init(
     file = out or Path(f"{data.resolve().stem}.yaml")
     text = api.init(data, out=None if str(file) == "-" else file, target=target, overwrite=overwrite)
     if as_json:
-        _print_json({"recipe": str(file), "text": text})
+        print_json({"recipe": str(file), "text": text})
     elif str(file) == "-":
         typer.echo(text, nl=False)
     else:
@@ -142,7 +143,7 @@ def fit(
     path = Path(run.path)
     tested = _read_json(path / "test.json")
     if as_json:
-        _print_json({"run": str(path), "test": tested, "report": str(path / "report.html")})
+        print_json({"run": str(path), "test": tested, "report": str(path / "report.html")})
     else:
         terminal.show([*terminal.score_lines(tested), *terminal.next_lines(path)])
 
@@ -173,7 +174,7 @@ def profile(
         overrides.append(f"data.target={json.dumps(target)}")
     with terminal.display(silent=as_json) as progress:
         found = api.profile(source, overrides, out=out, target=target, progress=progress)
-    _print_json(found) if as_json else terminal.show(lines(found))
+    print_json(found) if as_json else terminal.show(lines(found))
 
 
 @app.command(epilog="torchkiln plan data/flowers, or: torchkiln plan flowers.yaml train.batch_size=64 --anew")
@@ -201,7 +202,7 @@ def plan(
         overrides.append(f"data.target={json.dumps(target)}")
     with terminal.display(silent=as_json) as progress:
         found = api.plan(source, overrides, target=target, out=out, anew=anew, overwrite=overwrite, progress=progress)
-    _print_json(found) if as_json else terminal.show(planned.rows(found))
+    print_json(found) if as_json else terminal.show(planned.rows(found))
 
 
 @app.command("test")
@@ -220,7 +221,7 @@ def measure(
     with terminal.display(silent=as_json) as progress:
         tested = api.test(run, data=data, progress=progress)
     if as_json:
-        _print_json(tested)
+        print_json(tested)
     else:
         terminal.show(terminal.score_lines(tested))
 
@@ -241,9 +242,9 @@ def predict(
     frame = api.predict(run, inputs, out=out)
     if out is not None:
         rows = f"{len(frame):,} {'row' if len(frame) == 1 else 'rows'}"
-        _print_json({"out": str(out), "rows": len(frame)}) if as_json else typer.echo(f"{out}: {rows}")
+        print_json({"out": str(out), "rows": len(frame)}) if as_json else typer.echo(f"{out}: {rows}")
     elif as_json:
-        _print_json({"predictions": _rows(frame)})
+        print_json({"predictions": _rows(frame)})
     elif sys.stdout.isatty():
         terminal.show_table(frame)
     else:
@@ -256,7 +257,7 @@ def report(run: RunPath, as_json: Json = False) -> None:
     from torchkiln import api
 
     page = api.report(run)
-    _print_json({"report": str(page)}) if as_json else typer.echo(str(page))
+    print_json({"report": str(page)}) if as_json else typer.echo(str(page))
 
 
 @app.command()
@@ -270,7 +271,7 @@ def compare(
     from torchkiln.report.compare import lines
 
     compared = api.compare(list(runs))
-    _print_json(compared) if as_json else terminal.show(lines(compared))
+    print_json(compared) if as_json else terminal.show(lines(compared))
 
 
 @app.command()
@@ -281,17 +282,19 @@ def verify(run: RunPath, as_json: Json = False) -> None:
     from torchkiln.runs.verify import lines
 
     found = api.verify(run)
-    _print_json(found) if as_json else terminal.show([("", line) for line in lines(found)])
+    print_json(found) if as_json else terminal.show([("", line) for line in lines(found)])
     if not found["ok"]:
         raise typer.Exit(1)
 
 
 @app.command()
-def schema(as_json: Json = False) -> None:
-    """Print the JSON Schema of recipes, for editors to complete and check them."""
+def schema(
+    of: Annotated[str, typer.Argument(metavar="[recipe|findings]", help="Of what.")] = "recipe", as_json: Json = False
+) -> None:
+    """Print the JSON Schema of recipes, for editors to complete and check them, or that of findings."""
     from torchkiln import api
 
-    _print_json(api.schema())
+    print_json(api.schema(of))
 
 
 def _source_and_overrides(words: Sequence[str], verb: str = "fit") -> tuple[Path, list[str]]:
@@ -323,10 +326,6 @@ def _as_setting(words: Sequence[str], word: str) -> str:
 # Output
 
 
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
-
-
 def _read_json(file: Path) -> Any:
     return json.loads(file.read_text()) if file.is_file() else {}
 
@@ -344,7 +343,7 @@ def _fail(error: BaseException, words: Sequence[str]) -> int:
     code, name, faults = _verdict(error, words)
     if "--json" in words and faults:
         said = {"code": name, "message": str(error) if len(faults) > 1 else faults[0], "faults": faults}
-        _print_json({"error": said})
+        print_json({"error": said})
     from torchkiln.report import terminal
 
     if faults:

@@ -1,6 +1,6 @@
 """What is written for people is short, true to the code, and the same everywhere.
 
-`python tests/policy/test_docs.py` writes the table of keys in docs/recipe.md anew.
+`python tests/policy/test_docs.py` writes the table of keys in docs/recipe.md and the pages of rules anew.
 """
 
 from __future__ import annotations
@@ -116,6 +116,24 @@ def test_nets_named_in_the_docs_exist(page: str) -> None:
     assert {"small_conv", "tabm", "ngram_bag"} <= named <= known
 
 
+# The pages of rules
+
+
+def rule_pages() -> dict[str, str]:
+    """File in docs/rules to what is in it: a page a rule, and the list of all in lint.md's own table."""
+    from torchkiln.checks import catalogue
+
+    pages = {f"{page.id}.md": page.markdown() for page in catalogue.pages().values()}
+    rows = [f"| [{p.id}]({p.id}.md) | {p.title} |" for p in catalogue.pages().values()]
+    return {**pages, "README.md": "\n".join(["# The rules", "", "| rule | finds |", "|---|---|", *rows]) + "\n"}
+
+
+def test_the_pages_of_rules_are_those_of_their_modules() -> None:
+    there = {p.name: p.read_text(encoding="utf-8") for p in (ROOT / "docs" / "rules").glob("*.md")}
+    assert len(there) > 50
+    assert there == rule_pages()
+
+
 # The README and its neighbours
 
 
@@ -213,3 +231,6 @@ def test_something_private_is_seen(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     (ROOT / "docs" / "recipe.md").write_text(page_with(table()), encoding="utf-8")
+    (ROOT / "docs" / "rules").mkdir(exist_ok=True)
+    for name, text in rule_pages().items():
+        (ROOT / "docs" / "rules" / name).write_text(text, encoding="utf-8")

@@ -25,6 +25,8 @@ LIGHT = {
     "torchkiln schema": "run('schema')",
     "a recipe": "from torchkiln.recipe.load import load; load(str(folder / 'recipe.yaml'), {})",
     "torchkiln report": "run('report', str(folder / 'first'), '--json')",
+    "torchkiln lint": "run('lint', str(folder / 'train.py'), '--format', 'sarif')",
+    "torchkiln rules": "run('rules')",
     "torchkiln compare": "run('compare', str(folder / 'first'), str(folder / 'second'), '--json')",
 }
 PROBE = """
@@ -49,6 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = "task: table_classification\ndata: {path: rows.csv, target: y}\n"
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     (folder / "rows.csv").write_text("x,y\n1,no\n2,yes\n", encoding="utf-8")
+    (folder / "train.py").write_text("import torch\nx = torch.zeros(3)\n", encoding="utf-8")
     for name, score in (("first", 0.7), ("second", 0.8)):
         write_run(folder / name, recipe, score)
     return folder

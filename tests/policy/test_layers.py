@@ -22,11 +22,30 @@ FLOORS = (
     ("training", "evaluation", "deploy", "checks"),
     ("stages",),
     ("api",),
+    ("cli_checks",),
     ("cli",),
     ("torchkiln", "__main__"),
 )
-WITHOUT_TORCH = ("errors", "registry", "randomness", "recipe", "runs", "codec", "serving", "report", "cli")
+WITHOUT_TORCH = (
+    "errors",
+    "registry",
+    "randomness",
+    "recipe",
+    "runs",
+    "codec",
+    "serving",
+    "report",
+    "cli_checks",
+    "cli",
+)
 TORCH = ("torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning", "transformers", "timm")
+# Parts of rooms that must run on the base install too.
+PARTS_WITHOUT_TORCH = (
+    "torchkiln.checks.lint",
+    "torchkiln.checks.asking",
+    "torchkiln.checks.catalogue",
+    "torchkiln.checks.finding",
+)
 WITH_LIGHTNING = ("data", "tasks", "training")
 LIGHTNING = ("lightning", "pytorch_lightning")
 
@@ -97,7 +116,15 @@ def faults(source: Path) -> list[str]:
             there = room(one.target)
             if there != here and floor.get(there, len(FLOORS)) >= floor[here]:
                 found.append(f"{one}: not on a lower floor")
-        if here in WITHOUT_TORCH and top in TORCH:
+        part = any(one.module == p or one.module.startswith(f"{p}.") for p in PARTS_WITHOUT_TORCH)
+        if (
+            part
+            and top == source.name
+            and one.target.startswith(f"{source.name}.checks.")
+            and not one.target.startswith(PARTS_WITHOUT_TORCH)
+        ):
+            found.append(f"{one}: lint knows no other check")
+        if (here in WITHOUT_TORCH or part) and top in TORCH:
             found.append(f"{one}: this room works without torch")
         if top in LIGHTNING and here not in WITH_LIGHTNING:
             found.append(f"{one}: lightning is known to {', '.join(WITH_LIGHTNING)} alone")
@@ -139,6 +166,8 @@ PLANTED = {
     ),
     "the front door": ("report/page.py", "import torchkiln", "not on a lower floor"),
     "torch": ("codec/image.py", "def f() -> None:\n    import torch.nn", "works without torch"),
+    "torch in lint": ("checks/lint/run.py", "def f() -> None:\n    import torch", "works without torch"),
+    "lint and another check": ("checks/lint/run.py", "from torchkiln.checks.guard import x", "knows no other check"),
     "lightning": ("evaluation/held_out.py", "from lightning import Trainer", "lightning is known to"),
     "cycle": (
         "data/order.py",
@@ -184,7 +213,7 @@ def test_a_good_tree_has_no_fault(tree: Path) -> None:
 def test_a_planted_violation_is_found(name: str, tree: Path) -> None:
     file, code, fault = PLANTED[name]
     path = tree / file
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     path.write_text(f"{before}\n{code}\n", encoding="utf-8")
     found = faults(tree)

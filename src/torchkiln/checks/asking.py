@@ -1,0 +1,89 @@
+"""What people ask of the checks, in Python: `torchkiln.lint`, the catalogue of rules, the schema of findings.
+
+Nothing of the checks is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchkiln.errors import RecipeError
+from torchkiln.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from torchkiln.checks.catalogue import Page
+    from torchkiln.checks.lint.run import Report
+
+
+def lint(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    strict: bool = False,
+    baseline: str | Path | None = None,
+    fix: bool = False,
+    unsafe_fixes: bool = False,
+) -> Report:
+    """Look for the anti-patterns of PyTorch code; nothing that is read is imported or executed.
+
+    Args:
+        paths: Files and folders: Python, notebooks, scripts of a shell and YAML.
+        select: Rules, or beginnings of their ids; with those of pyproject.toml's `[tool.torchkiln.lint]` if empty.
+        ignore: Rules to leave out.
+        strict: Apply the rules of style and reproducibility too.
+        baseline: A file of findings that are known.
+        fix: Mend what can be mended safely, in the files.
+        unsafe_fixes: Apply mends that may change what a program does too.
+
+    Returns:
+        The findings, a list; what could not be read is in its `faults`.
+    """
+    from torchkiln.checks.lint import run, settings
+    from torchkiln.checks.lint.fix import mend
+
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    wanted = settings.with_words(
+        settings.from_project(given), select=tuple(select), ignore=tuple(ignore), strict=strict,
+        baseline=Path(baseline) if baseline else None,
+    )  # fmt: skip
+    found = run.lint(given, wanted)
+    if fix or unsafe_fixes:
+        mended = mend(found.read, wanted.rules(), unsafe_fixes)
+        found = run.lint(given, wanted)
+        found.notes.append(f"{mended.counts.total()} mended in {len(mended.files)} files")
+    return found
+
+
+def rules() -> list[dict[str, Any]]:
+    """The catalogue: of each rule its `id`, `tier`, `title`, `why`, `fix`, `confidence` and whole `page`."""
+    from torchkiln.checks import catalogue
+
+    return [_rule(page) for page in catalogue.pages().values()]
+
+
+def rule(name: str) -> dict[str, Any]:
+    """One rule, as `rules` gives them."""
+    from torchkiln.checks import catalogue
+
+    return _rule(catalogue.page(name))
+
+
+def _rule(page: Page) -> dict[str, Any]:
+    return {"id": page.id, "tier": page.tier, "wing": page.wing, "title": page.title, "why": page.why, "fix": page.fix,
+            "confidence": page.confidence, "page": page.markdown()}  # fmt: skip
+
+
+def schema(of: str) -> dict[str, Any]:
+    """The JSON Schema of the `findings` of all checks.
+
+    Raises:
+        RecipeError: There is no schema of that name.
+    """
+    from torchkiln.checks import finding
+
+    if of != "findings":
+        raise RecipeError(f"there is no schema {of!r}{did_you_mean(of, ['recipe', 'findings'])}")
+    return finding.json_schema()

@@ -1,0 +1,66 @@
+"""The verbs of the command line that check code and runs; `cli` takes them over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+checks = typer.Typer()
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
+
+
+@checks.command(epilog="torchkiln lint src train.py --fail-on E,W, or: torchkiln lint . --format sarif > lint.sarif")
+def lint(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
+    select: Annotated[str, typer.Option(metavar="RULES", help="Apply these alone: E,W113.")] = "",
+    ignore: Annotated[str, typer.Option(metavar="RULES", help="Leave these out.")] = "",
+    fail_on: Annotated[str, typer.Option(metavar="TIERS", help="Exit with 1 if one is found; E by default.")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Style and reproducibility too.")] = False,
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, json, sarif or github.")] = "text",
+    baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Leave out what this file knows.")] = None,
+    write_baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what is found as known.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
+    unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Mend what may change the program too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look for the anti-patterns of PyTorch code; exit code 1 if a certain bug is found."""
+    from torchkiln import api
+    from torchkiln.checks.lint import output
+
+    code = output.command(
+        lambda: api.lint(paths, select=_list(select), ignore=_list(ignore), strict=strict, baseline=baseline, fix=fix,
+                         unsafe_fixes=unsafe_fixes),
+        form="json" if as_json else form, fail_on=fail_on, known=write_baseline, paths=paths,
+    )  # fmt: skip
+    if code:
+        raise typer.Exit(code)
+
+
+def _list(words: str) -> list[str]:
+    return [word.strip() for word in words.split(",") if word.strip()]
+
+
+@checks.command()
+def rules(
+    rule: Annotated[str | None, typer.Argument(metavar="[ID]", help="One rule's page.")] = None, as_json: Json = False
+) -> None:
+    """List the rules of all checks, or print the page of one."""
+    from torchkiln import api
+
+    if rule is not None:
+        found = api.rule(rule)
+        print_json(found) if as_json else typer.echo(found["page"], nl=False)
+    elif as_json:
+        print_json(api.rules())
+    else:
+        for one in api.rules():
+            typer.echo(f"{one['id']}  {one['title']}")
+
+
+def print_json(data: Any) -> None:
+    """One JSON value on stdout."""
+    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
