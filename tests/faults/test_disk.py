@@ -558,7 +558,7 @@ RunDirectory.finish = lambda run, stage: kill() if stage == where else finish(ru
 BETWEEN = {
     "after the fit": ("from torchkiln.stages import from_parts; from_parts._test_task = kill", ["test", "report"]),
     "test": (FINISHING, ["test", "report"]),
-    "after the test": ("from torchkiln.stages import run; run.page.write = kill", ["report"]),
+    "after the test": ("from torchkiln.report import page; page.write = kill", ["report"]),
     "report": (FINISHING, ["report"]),
 }
 """Where a process is killed, how it is made to be, and the stages that are then missing."""

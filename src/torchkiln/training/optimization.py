@@ -103,11 +103,14 @@ def parameter_groups(net: nn.Module, optimizer: Optimizer) -> list[dict[str, Any
 
 
 class Course(LambdaLR):
-    """One curve for all groups, set at each step without the checks that PyTorch makes anew each time."""
+    """One curve for all groups, set at each step without the checks that PyTorch makes anew each time.
+
+    Nor does it warn of a first step that did not come: with fp16 the loss scale may skip that one.
+    """
 
     def step(self, epoch: int | None = None) -> None:
         held_by_optimizer = isinstance(self.base_lrs[0], torch.Tensor)  # as a person's own may ask for
-        if self._step_count < 2 or epoch is not None or held_by_optimizer:  # first it checks that the optimizer steps
+        if not self._step_count or epoch is not None or held_by_optimizer:
             return super().step(epoch)
         self._step_count += 1
         self.last_epoch += 1
