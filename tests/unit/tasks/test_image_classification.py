@@ -130,7 +130,7 @@ def test_small_data_gets_more_epochs() -> None:
     assert epochs_for(1500, 1257, 64) == 76
     assert epochs_for(1500, 10, 64) == 100
     assert epochs_for(1500, 10**6, 64) == 10
-    assert progressive(32) == [[0.15, 20], [0.65, 26]]
+    assert progressive(32) == [[0.35, 20], [0.65, 26]]
 
 
 @pytest.mark.parametrize("model", [{}, {"name": "mobilenet_v3_small"}])
@@ -206,5 +206,5 @@ def test_the_codec_is_that_of_the_recipe() -> None:
 
 def test_progressive_defaults_go_with_many_pictures() -> None:
     many = task_module.small_pictures(32, 22_500, True)
-    assert many["data"]["progressive"] == [[0.15, 20], [0.65, 26]]
+    assert many["data"]["progressive"] == [[0.35, 20], [0.65, 26]]
     assert task_module.small_pictures(8, 1257, False)["data"]["progressive"] is None
