@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from torchkiln.runs import environment
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -17,5 +18,5 @@ CHUNK = 64
 def in_threads(function: Callable[[Given], Made], things: Sequence[Given]) -> list[Made]:
     """`[function(thing) for thing in things]`, with a thread a core."""
     chunks = [things[i : i + CHUNK] for i in range(0, len(things), CHUNK)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(environment.cores()) as pool:
         return [made for chunk in pool.map(lambda c: [function(thing) for thing in c], chunks) for made in chunk]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import nn
 
 from torchkiln.data.store import Indices, Store
 from torchkiln.errors import ModelError
+from torchkiln.models import adapt
 from torchkiln.models.memory import out_of_memory, release_memory
 from torchkiln.tasks._base import Task
 
@@ -38,7 +38,7 @@ def run(task: Task, net: nn.Module, store: Store, batch_size: int, device: torch
     """
     device = torch.device(device)
     out: Predictions | None = None
-    with _evaluating(net), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+    with adapt.evaluating(net), torch.inference_mode(), torch.autocast(device.type, enabled=False):
         for indices in _batches(store, batch_size):
             prediction = _predicted(task, net, store, indices, device)
             if out is None:
@@ -84,15 +84,3 @@ def _batches(store: Store, batch_size: int) -> Iterator[Indices]:
     order = np.arange(len(store)) if lengths is None else np.argsort(lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size].astype(np.int64)
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Eval mode inside; each module's own mode afterwards, for a frozen part may not train around it."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -1,9 +1,10 @@
-"""A net made ready for the person's recipe: initialisation, freezing, gradient checkpointing."""
+"""A net made ready for the person's recipe: initialisation, freezing, gradient checkpointing, eval mode."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -133,3 +134,15 @@ def _recompute(block: nn.Module) -> None:
         return checkpoint(functools.partial(plain.forward, self), *args, use_reentrant=False, **kwargs)
 
     block.__class__ = type(plain.__name__, (plain,), {"forward": forward})
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Eval mode inside; each module's own mode afterwards, for a frozen part may not train around it."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -32,7 +32,7 @@ def describe(folder: Path) -> dict[str, Any]:
                      "lightning": version("lightning")},
         "packages": {name: found for name in PACKAGES if (found := version(name))},
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": {"model": cpu_model(), "threads": threads()},
+        "cpu": {"model": cpu_model(), "threads": cores()},
         "flags": {name: os.environ[name] for name in FLAGS if os.environ.get(name)},
         "git": git(folder),
     }  # fmt: skip
@@ -74,7 +74,7 @@ def cpu_model() -> str:
     return next(named, "") or platform.processor() or platform.machine()
 
 
-def threads() -> int:
+def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

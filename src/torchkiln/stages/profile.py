@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from torchkiln.recipe.schema import Recipe
+from torchkiln.runs import environment
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.training import fit as training
@@ -46,7 +47,7 @@ def profile(
         done = median_work(seen.made, seen.window, machine, watching)
     found = _figures(seen, done, machine, recipe)
     convolves = any(isinstance(m, nn.Conv2d) for m in job.net.modules())
-    found["next"] = next_step(found["bound"], recipe, decisions, cores=peaks.cores(), convolves=convolves,
+    found["next"] = next_step(found["bound"], recipe, decisions, cores=environment.cores(), convolves=convolves,
                               costliest=seen.costliest_of_the_persons())  # fmt: skip
     return {**found, "trace": str(trace) if trace else None}
 

@@ -17,6 +17,7 @@ from torchkiln.codec.base import Codec
 from torchkiln.data.source import Finding, Kind, Source
 from torchkiln.data.store import Batch
 from torchkiln.errors import ModelError
+from torchkiln.models import adapt
 from torchkiln.recipe.schema import Recipe
 
 Array = npt.NDArray[Any]
@@ -135,17 +136,13 @@ def first_batch(task: Task, net: nn.Module, criterion: nn.Module, batch: Batch) 
     Raises:
         ModelError: The net does not take the batch, or the loss not its output.
     """
-    was_training = net.training
-    net.eval()
     try:
-        with torch.no_grad():
+        with adapt.evaluating(net), torch.no_grad():
             output = task.forward(net, batch)
             task.loss(criterion, output, batch)
     except (TypeError, RuntimeError, ValueError, IndexError, KeyError) as error:
         said = str(error).strip().splitlines() or ["no message"]
         raise ModelError(f"model: a first batch fails: {type(error).__name__}: {said[0]}") from error
-    finally:
-        net.train(was_training)
     return output
 
 

@@ -6,12 +6,10 @@ batches differ: they hold features where the inputs were.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -112,7 +110,7 @@ def hindrance(task: Task, net: nn.Module, recipe: Recipe, store: Store) -> str |
 def _trial(task: Task, net: nn.Module, store: Store) -> str | None:
     """Run a few samples through the parts and through the whole."""
     batch = store.take(np.arange(min(4, len(store)), dtype=np.int64), 0)
-    with _evaluating(net), torch.no_grad():
+    with adapt.evaluating(net), torch.no_grad():
         features = task.features(net, batch)
         if features is None:
             return UNCUT
@@ -160,7 +158,7 @@ def _compute(prepared: Prepared, net: nn.Module, store: Store, new: cache.New) -
     order = EvalOrder(len(store), BATCH, lengths=store.lengths)
     workers = recipe.data.workers if isinstance(recipe.data.workers, int) else 0
     out: Any = None
-    with _evaluating(net), torch.no_grad():
+    with adapt.evaluating(net), torch.no_grad():
         for batch in loader(store, order, workers=workers):
             with settings.autocast(setting):
                 features = task.features(net, _on(train.device, batch))
@@ -188,18 +186,6 @@ def _entry(prepared: Prepared, net: nn.Module, split: str) -> str:
 def _raw(tensor: Tensor) -> bytes:
     raw: bytes = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
     return raw
-
-
-@contextlib.contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """The net in eval mode for a block; the mode of each module is put back."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _on(device: str, batch: Batch) -> Batch:

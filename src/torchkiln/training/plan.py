@@ -89,7 +89,7 @@ def decide(
     chosen = Setting(**entry["setting"])
     inputs = input_plan.decide(recipe, input_plan.Measured(
         store, task.transform(), trials.indices, trials.batch, trials.fetch_seconds, step, chosen.threads,
-        chosen.device, _cores(),
+        chosen.device, environment.cores(),
     ))  # fmt: skip
     plan.decisions += inputs.decisions
     recipe = recipe.model_copy(update={"data": inputs.data})
@@ -136,7 +136,7 @@ def _measured(
     if not anew and (entry := plan_cache.read(name)) is not None:
         return entry, True
     measuring = Measuring(trials, setting, extent, begun, SHARE, AT_LEAST)
-    for question in questions(setting, trials.recipe, trials, _cores()):
+    for question in questions(setting, trials.recipe, trials, environment.cores()):
         measuring.ask(question)
     measuring.optimizer()
     measuring.compile()
@@ -194,10 +194,6 @@ def not_measured(recipe: Recipe, why: str) -> list[dict[str, Any]]:
     """The decisions of a resolved recipe that came about without a measurement."""
     asked = ("threads", "precision", "compile", "channels_last", "micro_batch")
     return [decision(f"train.{key}", getattr(recipe.train, key), why) for key in asked]
-
-
-def _cores() -> int:
-    return environment.threads()
 
 
 def best_device() -> str:

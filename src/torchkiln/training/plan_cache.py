@@ -51,7 +51,7 @@ def machine(device: str) -> list[Any]:
     name = torch.cuda.get_device_name() if device == "cuda" else environment.cpu_model()
     versions = [environment.version(p) for p in ("torchkiln", "torch")]
     flags = {n: os.environ.get(n) for n in (*RUNTIME, *environment.FLAGS)}
-    return [device, name, environment.threads(), torch.backends.cpu.get_cpu_capability(), versions, flags]
+    return [device, name, environment.cores(), torch.backends.cpu.get_cpu_capability(), versions, flags]
 
 
 def load() -> float | None:

@@ -106,3 +106,11 @@ def test_recomputed_activations_give_the_same_gradients_and_keep_names_and_copie
     assert all(p.grad is None for p in lean.parameters())
     with pytest.raises(RecipeError, match="no blocks"):
         adapt.checkpoint_gradients(nn.Linear(2, 2))
+
+
+def test_eval_mode_leaves_each_module_in_its_own() -> None:
+    net = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)).train()
+    net[1].eval()  # a frozen part
+    with adapt.evaluating(net):
+        assert not net.training and not net[0].training
+    assert [net.training, net[0].training, net[1].training] == [True, True, False]

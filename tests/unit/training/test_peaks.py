@@ -21,7 +21,3 @@ def test_a_slow_product_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(peaks, "_best", lambda work, device: asked.append(work) or 1.0)
     assert peaks.matrix_peak("cpu", torch.bfloat16) == 2 * 64**3
     assert len(asked) == 1
-
-
-def test_cores_are_counted() -> None:
-    assert peaks.cores() >= 1
