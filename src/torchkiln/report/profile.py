@@ -30,6 +30,7 @@ def lines(found: Mapping[str, Any]) -> list[Line]:
              f"{settings['batch_size']}, {settings['device']}, {threads}precision {settings['precision']}"),
         ("", f"  arithmetic  {_rate(found['achieved_flops'], 'FLOP/s')} of {_rate(found['peak_flops'], 'FLOP/s')} in a "
              f"matrix product ({_percent(found['achieved_flops'] / found['peak_flops'])})"),
+        *(_beyond() if found["achieved_flops"] > found["peak_flops"] else []),
         ("", f"  memory      {_rate(found['achieved_bandwidth'], 'B/s')} moved of "
              f"{_rate(found['peak_bandwidth'], 'B/s')} in a triad"),
         ("", f"  launches    {found['operations_per_step']:,} operations a step; the smallest takes "
@@ -38,6 +39,11 @@ def lines(found: Mapping[str, Any]) -> list[Line]:
     said += [("dim", f"  {name}: {_milliseconds(s)} a step") for name, s in found["beside_the_net"].items()]
     said += [("", ""), ("bold", f"Next: {found['next']}")]
     return said + ([("", f"Trace: {found['trace']} (open it at ui.perfetto.dev)")] if found["trace"] else [])
+
+
+def _beyond() -> list[Line]:
+    return [("dim", "              more than all: convolutions have kernels of their own, and some count for more than they "
+                    "compute")]  # fmt: skip
 
 
 def _percent(share: float) -> str:

@@ -21,3 +21,9 @@ def test_the_verdict_comes_first_and_the_next_step_last() -> None:
 
 def test_a_trace_is_named() -> None:
     assert lines({**FOUND, "trace": "t.json"})[-1][1] == "Trace: t.json (open it at ui.perfetto.dev)"
+
+
+def test_more_than_the_peak_is_explained() -> None:
+    beyond = "more than all: convolutions have kernels of their own"
+    assert not any(beyond in text for _, text in lines(FOUND))
+    assert any(beyond in text for _, text in lines({**FOUND, "achieved_flops": 2e11}))
