@@ -42,8 +42,8 @@ def lines(found: Mapping[str, Any]) -> list[Line]:
 
 
 def _beyond() -> list[Line]:
-    return [("dim", "              more than all: convolutions have kernels of their own, and some count for more than they "
-                    "compute")]  # fmt: skip
+    why = "more than all: convolutions have kernels of their own, and some count for more than they compute"
+    return [("dim", " " * 14 + why)]
 
 
 def _percent(share: float) -> str:
