@@ -23,15 +23,13 @@ from unittest.mock import patch
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from speed_peers import CASES, RATE, Case, Clock, Enough, Work, as_raw, bare, work
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from torchkiln.data import loader, own
-from torchkiln.training import fit, module, optimization, spared
+from torchkiln.training import fit, module, settings, spared
 
 ROUNDS = 2
 
@@ -62,7 +60,7 @@ class BesideRaw(Clock):
     def _raw(self, steps: int = 60) -> float:
         """Microseconds of a raw step; as Lightning's variable would slow it down too, it is taken away meanwhile."""
         criterion = nn.CrossEntropyLoss()
-        with fit.no_driver_search():
+        with spared.no_driver_search():
             begun = time.process_time()
             for index in torch.randperm(len(self.inputs)).split(self.case.batch)[:steps]:
                 loss = criterion(self.net(self.inputs[index]), self.targets[index])
@@ -92,19 +90,16 @@ def put_back() -> Mapping[str, Any]:
     return {
         "nothing": contextlib.nullcontext(),
         "a TensorDataset is read by whole batches": patch.object(own, "_tensors", lambda dataset: None),
-        "the driver's library is not searched (Adam, no GPU)": patch.object(fit, "no_driver_search",
+        "the driver's library is not searched (Adam, no GPU)": patch.object(settings, "no_driver_search",
                                                                            contextlib.nullcontext),
         "no generator for each profiled name": patch.object(spared, "NoProfiler", PassThroughProfiler),
-        "empty hooks are passed by": patch.object(fit, "pass_by_empty_hooks", lambda held: None),
         "plain attributes are set plainly": patch.object(kiln, "__setattr__", nn.Module.__setattr__),
         "the stage and the module are at hand": patch.object(fit, "LeanTrainer", L.Trainer),
-        "no context around FP32": patch.object(fit, "SinglePrecision", Precision),
         "the signature of the step is at hand": without_signature(),
         "batches without the DataLoader's detours": patch.object(loader.BatchLoader, "__iter__", DataLoader.__iter__),
         "a batch on the CPU stays as it is": patch.object(kiln, "transfer_batch_to_device",
                                                           theirs.transfer_batch_to_device),
         "gradients are set to None directly": patch.object(kiln, "optimizer_zero_grad", theirs.optimizer_zero_grad),
-        "the rate is set without PyTorch's checks": patch.object(optimization, "Course", LambdaLR),
         "losses are read every 50 steps": patch.object(module, "READ_EVERY", 1),
     }  # fmt: skip
 

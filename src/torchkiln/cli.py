@@ -134,9 +134,7 @@ def fit(
             f"--resume goes on with a run as it was begun and takes nothing else but train.devices; to change "
             f"something start a new one: torchkiln fit {resume}/recipe.yaml KEY=VALUE"
         )
-    source, overrides = (None, words or []) if resume else _source_and_overrides(words or [])
-    if target is not None:
-        overrides.append(f"data.target={json.dumps(target)}")
+    source, overrides = (None, words or []) if resume else _source_and_overrides(words or [], "fit", target)
     with terminal.display(silent=as_json) as progress:
         run = api.fit(source, overrides, out=out, resume=resume, overwrite=overwrite, target=target,
                       accept_data_change=accept_data_change, progress=progress)  # fmt: skip
@@ -169,9 +167,7 @@ def profile(
     from torchkiln.report import terminal
     from torchkiln.report.profile import lines
 
-    source, overrides = _source_and_overrides(words or [], "profile")
-    if target is not None:
-        overrides.append(f"data.target={json.dumps(target)}")
+    source, overrides = _source_and_overrides(words or [], "profile", target)
     with terminal.display(silent=as_json) as progress:
         found = api.profile(source, overrides, out=out, target=target, progress=progress)
     print_json(found) if as_json else terminal.show(lines(found))
@@ -197,9 +193,7 @@ def plan(
     from torchkiln import api
     from torchkiln.report import planned, terminal
 
-    source, overrides = _source_and_overrides(words or [], "plan")
-    if target is not None:
-        overrides.append(f"data.target={json.dumps(target)}")
+    source, overrides = _source_and_overrides(words or [], "plan", target)
     with terminal.display(silent=as_json) as progress:
         found = api.plan(source, overrides, target=target, out=out, anew=anew, overwrite=overwrite, progress=progress)
     print_json(found) if as_json else terminal.show(planned.rows(found))
@@ -297,8 +291,8 @@ def schema(
     print_json(api.schema(of))
 
 
-def _source_and_overrides(words: Sequence[str], verb: str = "fit") -> tuple[Path, list[str]]:
-    """The recipe or data, which may stand anywhere among the settings, and the settings.
+def _source_and_overrides(words: Sequence[str], verb: str, target: str | None) -> tuple[Path, list[str]]:
+    """The recipe or data, which may stand anywhere among the settings, and the settings, --target's included.
 
     Raises:
         RecipeError: A word is neither, or there is no source.
@@ -308,7 +302,8 @@ def _source_and_overrides(words: Sequence[str], verb: str = "fit") -> tuple[Path
         raise RecipeError(f"{verb} needs a recipe or data: torchkiln {verb} RECIPE, or torchkiln {verb} DATA")
     if len(named) > 1:
         raise RecipeError(f"{named[1]!r} is no setting; write key=value{_as_setting(words, named[1])}")
-    return Path(named[0]), [w for w in words if w not in named]
+    said = [] if target is None else [f"data.target={json.dumps(target)}"]
+    return Path(named[0]), [w for w in words if w not in named] + said
 
 
 def _as_setting(words: Sequence[str], word: str) -> str:

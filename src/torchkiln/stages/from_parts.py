@@ -41,8 +41,10 @@ from torchkiln.stages.run import (
     write_test,
 )
 from torchkiln.tasks.custom import DEFAULTS, Custom
-from torchkiln.training import features, jobs, plan
+from torchkiln.training import features, jobs, plan, settings
 from torchkiln.training import fit as training
+from torchkiln.training.devices import available
+from torchkiln.training.plan_rows import decision
 
 
 @dataclass
@@ -247,7 +249,7 @@ def _plan(
     task: Custom | None, net: nn.Module, recipe: Recipe, data: own.OwnData, progress: Progress, anew: bool
 ) -> plan.Plan:
     """Measured for a plain net; a LightningModule has steps of its own, so it runs as the recipe says."""
-    store = {"what": "data.store", "chosen": "memory", "why": "the person's own dataset holds it", "candidates": []}
+    store = decision("data.store", "memory", "the person's own dataset holds it")
     samples = data.splits["train"].store
     if recipe.model.cache_features is True:
         raise RecipeError(f"model.cache_features: {features.UNCUT}")
@@ -284,8 +286,8 @@ def _test_task(run: RunDirectory, task: Custom, net: nn.Module, recipe: Recipe, 
     task.codec = Codec(None, task.target)  # type: ignore[arg-type]  # own data has no input codec
     train_store = data.splits["train"].store
     assert train_store is not None
-    device = plan.available(recipe.train.device)
-    with training.process_settings(recipe):
+    device = available(recipe.train.device)
+    with settings.process(settings.of(recipe)):
         frame, target = _frame(store, len(store))
         if isinstance(task.target, Labels):
             target = target.astype(np.int64)
@@ -299,11 +301,11 @@ def _test_task(run: RunDirectory, task: Custom, net: nn.Module, recipe: Recipe, 
 
 def _test_loss(run: RunDirectory, task: Custom, net: nn.Module, recipe: Recipe, store: Store, split: str) -> None:
     """The mean loss a sample, where outputs and targets have no other measure."""
-    device = torch.device(plan.available(recipe.train.device))
+    device = torch.device(available(recipe.train.device))
     criterion = task.criterion(np.empty(0)).to(device)
     net.to(device).eval()
     total = 0.0
-    with training.process_settings(recipe), torch.inference_mode():
+    with settings.process(settings.of(recipe)), torch.inference_mode():
         for key in EvalOrder(len(store), EVAL_BATCH):
             batch = inference.to_device(store.take(key.indices, 0), device)
             total += float(task.loss(criterion, task.forward(net, batch), batch)) * len(key.indices)

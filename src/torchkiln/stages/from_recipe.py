@@ -32,8 +32,9 @@ from torchkiln.stages.run import (
     write_test,
 )
 from torchkiln.tasks._base import Task, first_batch
-from torchkiln.training import features, jobs, plan
+from torchkiln.training import features, jobs, plan, settings
 from torchkiln.training import fit as training
+from torchkiln.training.devices import available
 from torchkiln.training.prepare import Prepared, prepare
 
 Decided = list[dict[str, Any]]
@@ -221,8 +222,8 @@ def _test(run: RunDirectory, prepared: Prepared, net: nn.Module, progress: Progr
 
 def _held_out(prepared: Prepared, net: nn.Module, store: Any, frame: pl.DataFrame, target: Any) -> Any:
     recipe = prepared.recipe
-    device = plan.available(recipe.train.device)
-    with training.process_settings(recipe):
+    device = available(recipe.train.device)
+    with settings.process(settings.of(recipe)):
         return held_out.evaluate(
             task=prepared.task, net=net.to(device), store=store, frame=frame, target=target,
             train_frame=prepared.train_rows, recipe=recipe, seed=recipe.seed, batch_size=EVAL_BATCH, device=device,

@@ -22,6 +22,7 @@ from torchkiln.runs.progress import Progress
 from torchkiln.stages import going_on
 from torchkiln.training import compiling, jobs, measuring, plan, settings
 from torchkiln.training import fit as training
+from torchkiln.training.devices import device_name
 from torchkiln.training.signals import Stopped
 
 EVAL_BATCH = 256
@@ -68,7 +69,7 @@ def machine(recipe: Recipe) -> dict[str, Any]:
     described = environment.describe(Path.cwd())
     described["versions"]["cuda"] = torch.version.cuda if torch.cuda.is_available() else None
     described["cpu"]["kernels"] = torch.backends.cpu.get_cpu_capability()
-    named = plan.device_name(train.device)
+    named = device_name(train.device)
     return {"device": {"type": train.device, "name": named, "count": train.devices}, **described}
 
 

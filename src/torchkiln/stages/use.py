@@ -23,7 +23,8 @@ from torchkiln.runs.progress import Progress
 from torchkiln.stages.run import EVAL_BATCH, best_of, write_test
 from torchkiln.tasks._base import Task
 from torchkiln.training import fit as training
-from torchkiln.training import plan
+from torchkiln.training import settings
+from torchkiln.training.devices import available
 from torchkiln.training.prepare import make_store, read, target_column
 
 
@@ -58,7 +59,7 @@ def load(run: RunDirectory) -> Trained:
     task: Task = task_class(recipe, codec)
     net = task.build(fresh=False)
     training.load_best(net, run)
-    device = plan.available(recipe.train.device)
+    device = available(recipe.train.device)
     return Trained(recipe, task, net.to(device), codec, device)
 
 
@@ -94,7 +95,7 @@ def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
     text = getattr(trained.codec.inputs, "column", trained.recipe.data.text)
     frame = new_inputs.frame(inputs, trained.task.source_kind, text)
     store = make_store(trained.codec.inputs, frame, None, "stream", "", "")
-    with training.process_settings(trained.recipe):
+    with settings.process(settings.of(trained.recipe)):
         prediction = inference.run(trained.task, trained.net, store, EVAL_BATCH, trained.device)
     return pl.concat([frame.select("key"), trained.codec.target.decode(prediction)], how="horizontal")
 
@@ -125,7 +126,7 @@ def _held_out(trained: Trained, frame: pl.DataFrame, own: Source | None) -> held
     codec, recipe = trained.codec, trained.recipe
     target = codec.target.encode(frame[codec.target.column])
     store = make_store(codec.inputs, frame, target, "stream", "", "")
-    with training.process_settings(recipe):
+    with settings.process(settings.of(recipe)):
         return held_out.evaluate(
             task=trained.task,
             net=trained.net,

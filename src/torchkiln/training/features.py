@@ -27,7 +27,9 @@ from torchkiln.runs import checkpoints
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.tasks._base import FEATURES, Task
 from torchkiln.training import plan, settings, state_files
+from torchkiln.training.devices import device_name
 from torchkiln.training.fit import load_weights
+from torchkiln.training.plan_rows import SAID, decision
 from torchkiln.training.prepare import DISK_SHARE, Prepared
 
 BATCH = 64
@@ -69,7 +71,7 @@ def decide(planned: plan.Plan, task: Task, net: nn.Module, store: Store) -> plan
     recipe = planned.recipe
     wish = recipe.model.cache_features
     if wish is False or (wish == "auto" and not adapt.frozen_patterns(recipe.model)):
-        chosen, why = False, "the recipe says so"
+        chosen, why = False, SAID
     elif cause := hindrance(task, net, recipe, store):
         if wish is True:
             raise RecipeError(f"model.cache_features: {cause}")
@@ -78,12 +80,11 @@ def decide(planned: plan.Plan, task: Task, net: nn.Module, store: Store) -> plan
         chosen, why = False, "a single epoch sees each sample once, so that nothing is saved"
     else:
         chosen = True
-        why = "the recipe says so" if wish is True else (
+        why = SAID if wish is True else (
             "what is before the head is frozen and nothing random touches its inputs: it runs once and not in each "
             "epoch")  # fmt: skip
     model = recipe.model.model_copy(update={"cache_features": chosen})
-    row = {"what": "model.cache_features", "chosen": chosen, "why": why, "candidates": []}
-    rows = [row] if adapt.frozen_patterns(recipe.model) else []
+    rows = [decision("model.cache_features", chosen, why)] if adapt.frozen_patterns(recipe.model) else []
     return dataclasses.replace(
         planned, recipe=recipe.model_copy(update={"model": model}), decisions=[*planned.decisions, *rows]
     )
@@ -175,7 +176,7 @@ def _entry(prepared: Prepared, net: nn.Module, split: str) -> str:
     train, codec = prepared.recipe.train, prepared.codec.inputs
     rows = cache.key(prepared.source.digest, codec, split, prepared.source.rows(split)["key"])
     how = [train.device, train.threads, train.precision, train.channels_last, train.deterministic, BATCH,
-           torch.__version__, torch.backends.cpu.get_cpu_capability(), plan.device_name(train.device)]  # fmt: skip
+           torch.__version__, torch.backends.cpu.get_cpu_capability(), device_name(train.device)]  # fmt: skip
     hashed = hashlib.sha256(json.dumps([rows, how, repr(net)]).encode())
     for name, tensor in (*net.named_parameters(), *net.named_buffers()):
         if not name.startswith(HEAD):

@@ -29,7 +29,7 @@ from torchkiln.runs import checkpoints
 from torchkiln.runs.decisions import Decision, Decisions
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.runs.progress import Progress
-from torchkiln.training import state_files
+from torchkiln.training import settings, state_files
 from torchkiln.training.averaging import average_of
 from torchkiln.training.early_looks import EarlyLooks
 from torchkiln.training.finite import FiniteWatch
@@ -41,7 +41,7 @@ from torchkiln.training.run_state import OURS, RunStateIO, go_back
 from torchkiln.training.safe_point import SafePoint, Saving
 from torchkiln.training.schedule import write_schedule
 from torchkiln.training.signals import Stopped
-from torchkiln.training.spared import LeanTrainer, SinglePrecision, no_driver_search, pass_by_empty_hooks
+from torchkiln.training.spared import LeanTrainer
 
 PRECISION = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "auto": "32-true"}
 
@@ -201,14 +201,7 @@ class Life:
     def _callbacks(self, point: SafePoint) -> list[L.Callback]:
         average = [self.average] if self.average else []
         looks = [EarlyLooks()] if self.recipe.train.early_looks and self.job.val is not None else []
-        callbacks: list[L.Callback] = [
-            point, self.watch, *average, *looks, *_stopping(self.job, self.recipe), self.recorder,
-        ]  # fmt: skip
-        for callback in callbacks:
-            pass_by_empty_hooks(callback)
-        if isinstance(self.job.module, KilnModule):
-            pass_by_empty_hooks(self.job.module)
-        return callbacks
+        return [point, self.watch, *average, *looks, *_stopping(self.job, self.recipe), self.recorder]
 
     def _finish(self, trainer: L.Trainer, point: SafePoint) -> None:
         """Save the end as a checkpoint, so that model, optimizer and schedulers can be had from it."""
@@ -241,14 +234,11 @@ def build_trainer(
     half = train.precision == "16" and train.device == "cpu"
     if half:  # Lightning takes bf16 instead without a word
         plugins.append(MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")))
-    single = PRECISION[train.precision] == "32-true"
-    if single:
-        plugins.append(SinglePrecision())
     return LeanTrainer(
         accelerator={"cuda": "gpu"}.get(train.device, train.device),
         devices=train.devices,
         strategy=strategy,
-        precision=None if half or single else PRECISION[train.precision],
+        precision=None if half else PRECISION[train.precision],
         max_epochs=train.epochs or -1,
         max_steps=train.steps or -1,
         min_epochs=train.early_stopping.min_epochs if train.early_stopping else None,
@@ -297,7 +287,7 @@ def figures_of(module: nn.Module, batches: Any, recipe: Recipe, is_test: bool) -
     assert isinstance(module, L.LightningModule)
     single = recipe.model_copy(update={"train": recipe.train.model_copy(update={"devices": 1})})
     has_test = type(module).test_step is not L.LightningModule.test_step
-    with process_settings(recipe), quiet():
+    with settings.process(settings.of(recipe)), quiet():
         trainer = build_trainer(single, [])
         run = trainer.test if has_test and is_test else trainer.validate
         return {name: float(value) for name, value in run(module, batches, verbose=False)[0].items()}
@@ -373,23 +363,3 @@ def quiet() -> Iterator[None]:
         yield
     for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def process_settings(recipe: Recipe) -> Iterator[None]:
-    """Threads and deterministic kernels as the recipe says, put back afterwards."""
-    threads = torch.get_num_threads()
-    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    cudnn = torch.backends.cudnn.deterministic
-    if recipe.train.threads != "auto":
-        torch.set_num_threads(recipe.train.threads)
-    if recipe.train.deterministic:
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.deterministic = True
-    try:
-        with no_driver_search():
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn, benchmark

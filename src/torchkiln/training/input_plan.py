@@ -18,6 +18,7 @@ from torchkiln.data.order import TrainOrder
 from torchkiln.data.store import Batch, Indices, Store
 from torchkiln.data.workers import restart
 from torchkiln.recipe.schema import Data, Recipe
+from torchkiln.training.plan_rows import SAID, decision
 
 PAYS_FROM = 10.0
 """Seconds of making batches in the whole run from which a process for them is worth its start,"""
@@ -31,7 +32,6 @@ PREFETCH = 2
 """Batches that each process is ahead."""
 AHEAD_SHARE = 0.05
 """Share of the free memory that batches made ahead may take."""
-SAID = "the recipe says so"
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class InputPlan:
-    """What was decided: the recipe's `data` with every such `auto` replaced, its `workers`, and rows for plan.json."""
+    """What was decided: the recipe's `data` with every such `auto` replaced, and rows for plan.json."""
 
     data: Data
-    workers: int
     decisions: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -79,12 +78,12 @@ def decide(recipe: Recipe, measured: Measured) -> InputPlan:
     """Fill in `data.workers`, `data.prefetch` and `data.pin`."""
     data, rows = recipe.data, []
     workers, why, candidates = _workers(recipe, measured)
-    rows.append({"what": "data.workers", "chosen": workers, "why": why, "candidates": candidates})
+    rows.append(decision("data.workers", workers, why, candidates))
     prefetch, why = _prefetch(data, workers, measured.batch)
-    rows.append({"what": "data.prefetch", "chosen": prefetch, "why": why, "candidates": []})
+    rows.append(decision("data.prefetch", prefetch, why))
     pin, why, candidates = _pin(data, measured)
-    rows.append({"what": "data.pin", "chosen": pin, "why": why, "candidates": candidates})
-    return InputPlan(data.model_copy(update={"workers": workers, "prefetch": prefetch, "pin": pin}), workers, rows)
+    rows.append(decision("data.pin", pin, why, candidates))
+    return InputPlan(data.model_copy(update={"workers": workers, "prefetch": prefetch, "pin": pin}), rows)
 
 
 def _workers(recipe: Recipe, m: Measured) -> tuple[int, str, list[dict[str, Any]]]:

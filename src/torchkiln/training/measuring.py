@@ -18,6 +18,7 @@ from torchkiln.recipe.schema import Recipe
 from torchkiln.training import compiling
 from torchkiln.training.estimates import Extent
 from torchkiln.training.optimization import implementations
+from torchkiln.training.plan_rows import SAID, decision
 from torchkiln.training.settings import KERNELS, Setting, autocast, can_keep_freed_memory
 from torchkiln.training.trials import TRIAL_STEPS, Trial, Trials, gain, to_device
 
@@ -28,7 +29,6 @@ FAULT_SECONDS = 0.5e-6
 """What a page costs that the system maps and clears."""
 MOST_SAVED = 0.5
 """Of a step, what compiling is presumed to save at best."""
-SAID = "the recipe says so"
 NOTHING = "nothing else to try here"
 FELL_BACK = "the step runs as it is"
 
@@ -50,11 +50,6 @@ class Question:
     candidates: tuple[Any, ...]
     opened: bool
     without: str = NOTHING
-
-
-def decision(what: str, chosen: Any, why: str, candidates: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """A row of plan.json."""
-    return {"what": what, "chosen": chosen, "why": why, "candidates": candidates or []}
 
 
 def questions(setting: Setting, recipe: Recipe, trials: Trials, cores: int) -> list[Question]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchkiln.models.memory import release_memory
 from torchkiln.report import words
 from torchkiln.training.estimates import Need
-from torchkiln.training.measuring import SAID, decision
+from torchkiln.training.plan_rows import SAID, decision
 from torchkiln.training.settings import Setting, autocast, prepared_net
 from torchkiln.training.trials import Stepper, Trials, to_device
 

@@ -102,25 +102,6 @@ def parameter_groups(net: nn.Module, optimizer: Optimizer) -> list[dict[str, Any
     return [{"params": p, **{k: v for k, v in values.items() if v is not None}} for values, p in said]
 
 
-class Course(LambdaLR):
-    """One curve for all groups, set at each step without the checks that PyTorch makes anew each time.
-
-    Nor does it warn of a first step that did not come: with fp16 the loss scale may skip that one.
-    """
-
-    def step(self, epoch: int | None = None) -> None:
-        held_by_optimizer = isinstance(self.base_lrs[0], torch.Tensor)  # as a person's own may ask for
-        if not self._step_count or epoch is not None or held_by_optimizer:
-            return super().step(epoch)
-        self._step_count += 1
-        self.last_epoch += 1
-        share = self.lr_lambdas[0](self.last_epoch)
-        self._last_lr = [base * share for base in self.base_lrs]
-        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
-            group["lr"] = rate
-        return None
-
-
 def build_scheduler(
     optimizer: torch.optim.Optimizer, scheduler: Scheduler, steps: int, monitor: str, higher_is_better: bool
 ) -> dict[str, Any]:
@@ -145,7 +126,7 @@ def build_scheduler(
             made = ReduceLROnPlateau(optimizer, mode, factor=scheduler.gamma or 0.3, patience=patience)
             return {"scheduler": made, "interval": "epoch", "monitor": monitor}
         case _:
-            return {"scheduler": Course(optimizer, curve(scheduler, steps)), "interval": "step"}
+            return {"scheduler": LambdaLR(optimizer, curve(scheduler, steps)), "interval": "step"}
 
 
 def curve(scheduler: Scheduler, steps: int) -> Curve:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
 from torch import nn
 
 from torchkiln.data.store import Store
@@ -21,9 +20,11 @@ from torchkiln.recipe.schema import Recipe
 from torchkiln.runs import environment
 from torchkiln.tasks._base import Task
 from torchkiln.training import input_plan, memory, plan_cache, settings
+from torchkiln.training.devices import best_device
 from torchkiln.training.estimates import Estimates, Extent, estimated
-from torchkiln.training.measuring import SAID, Measuring, decision, kept_fp32, questions
+from torchkiln.training.measuring import Measuring, kept_fp32, questions
 from torchkiln.training.optimization import implementations
+from torchkiln.training.plan_rows import SAID, decision
 from torchkiln.training.settings import Setting
 from torchkiln.training.trials import Trials
 
@@ -93,11 +94,11 @@ def decide(
     ))  # fmt: skip
     plan.decisions += inputs.decisions
     recipe = recipe.model_copy(update={"data": inputs.data})
-    plan.recipe = resolve_plan(recipe, chosen, inputs.workers, decisions, part["chosen"])
+    plan.recipe = resolve_plan(recipe, chosen, decisions, part["chosen"])
     plan.kept_fp32 = entry["kept_fp32"]
     plan.estimates = estimated(
         plan.recipe, extent, replace(need, states=entry["states_bytes"]),
-        batch_seconds=step + (0.0 if inputs.workers else trials.fetch_seconds),
+        batch_seconds=step + (0.0 if inputs.data.workers else trials.fetch_seconds),
         compile_seconds=entry["compile_seconds"], samples=entry["samples"],
     )  # fmt: skip
     plan.seconds = time.perf_counter() - begun
@@ -161,11 +162,9 @@ def _as_it_went(part: dict[str, Any], samples: int, batch: int) -> dict[str, Any
 def _unmeasured(plan: Plan, trials: Trials, setting: Setting, decisions: list[dict[str, Any]]) -> Plan:
     """The plan where the person wants nothing measured."""
     recipe = trials.recipe
-    compile_ = False if recipe.train.compile == "auto" else recipe.train.compile
-    setting = replace(setting, compile=compile_)
-    workers = 0 if recipe.data.workers == "auto" else recipe.data.workers
+    setting = replace(setting, compile=settings.of(recipe).compile)
     micro = None if recipe.train.micro_batch == "auto" else recipe.train.micro_batch
-    plan.recipe = resolve_plan(recipe, setting, workers, decisions, micro)
+    plan.recipe = resolve_plan(recipe, setting, decisions, micro)
     said = {k for k, v in recipe.train if v != "auto"}
     plan.decisions += [{**d, "why": SAID} if d["what"].removeprefix("train.") in said else d
                        for d in not_measured(plan.recipe, OFF)]  # fmt: skip
@@ -174,9 +173,10 @@ def _unmeasured(plan: Plan, trials: Trials, setting: Setting, decisions: list[di
 
 
 def resolve_plan(
-    recipe: Recipe, setting: Setting, workers: int, decisions: list[dict[str, Any]], micro_batch: int | None = None
+    recipe: Recipe, setting: Setting, decisions: list[dict[str, Any]], micro_batch: int | None = None
 ) -> Recipe:
-    """The recipe with the plan's choices in place of every `auto`."""
+    """The recipe with the plan's choices in place of every `auto`; batches are made here where that is still open."""
+    workers = 0 if recipe.data.workers == "auto" else recipe.data.workers
     data = recipe.data.model_copy(update={"workers": workers, "store": decisions[0]["chosen"]})
     chosen = {k: v for k, v in vars(setting).items() if k != "implementation"}
     train = recipe.train.model_copy(update={**chosen, "micro_batch": micro_batch})
@@ -186,31 +186,10 @@ def resolve_plan(
 
 def unmeasured(recipe: Recipe) -> Recipe:
     """The recipe with every `auto` replaced by what is safe anywhere."""
-    workers = 0 if recipe.data.workers == "auto" else recipe.data.workers
-    return resolve_plan(recipe, safe(recipe), workers, [{"chosen": recipe.data.store}])
+    return resolve_plan(recipe, safe(recipe), [{"chosen": recipe.data.store}])
 
 
 def not_measured(recipe: Recipe, why: str) -> list[dict[str, Any]]:
     """The decisions of a resolved recipe that came about without a measurement."""
     asked = ("threads", "precision", "compile", "channels_last", "micro_batch")
     return [decision(f"train.{key}", getattr(recipe.train, key), why) for key in asked]
-
-
-def best_device() -> str:
-    """cuda, mps or cpu: the first this machine has."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def available(device: str) -> str:
-    """The device a run was trained on, or the best there is where this machine lacks it."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return device if there.get(device, False) else best_device()
-
-
-def device_name(device: str) -> str:
-    """What the device calls itself."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    return environment.cpu_model()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchkiln.data import cache
 from torchkiln.recipe.schema import Recipe
 from torchkiln.runs import environment
+from torchkiln.training.devices import device_name
 from torchkiln.training.trials import Trials
 
 FOLDER = "plans"
@@ -48,10 +49,9 @@ def key(trials: Trials, device: str, steps: float) -> str:
 
 def machine(device: str) -> list[Any]:
     """What makes one machine another, for the speed of a step; its load is not a part of it."""
-    name = torch.cuda.get_device_name() if device == "cuda" else environment.cpu_model()
     versions = [environment.version(p) for p in ("torchkiln", "torch")]
     flags = {n: os.environ.get(n) for n in (*RUNTIME, *environment.FLAGS)}
-    return [device, name, environment.cores(), torch.backends.cpu.get_cpu_capability(), versions, flags]
+    return [device, device_name(device), environment.cores(), torch.backends.cpu.get_cpu_capability(), versions, flags]
 
 
 def load() -> float | None:

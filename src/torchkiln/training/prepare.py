@@ -21,7 +21,8 @@ from torchkiln.recipe.load import resolve
 from torchkiln.recipe.schema import Recipe
 from torchkiln.registry import load_task
 from torchkiln.tasks._base import Task
-from torchkiln.training.plan import available, best_device
+from torchkiln.training.devices import available, best_device
+from torchkiln.training.plan_rows import SAID, decision
 
 MEMORY_SHARE = 0.25
 """Share of the free memory that decoded samples may take."""
@@ -133,7 +134,7 @@ def _stores(source: Source, codec: Codec, recipe: Recipe) -> tuple[dict[str, Sto
     }
     if moved := _on_device(stores, recipe):
         stores, where, why = {**stores, **moved[0]}, "device", moved[1]
-    return stores, targets, {"what": "data.store", "chosen": where, "why": why, "candidates": []}
+    return stores, targets, decision("data.store", where, why)
 
 
 def make_store(
@@ -160,7 +161,7 @@ def make_store(
 def _place(source: Source, codec: InputCodec, recipe: Recipe) -> tuple[str, str]:
     """Where decoded samples live, and why."""
     if recipe.data.store not in ("auto", "device"):
-        return recipe.data.store, "the recipe says so"
+        return recipe.data.store, SAID
     if source.kind != "images":
         return "memory", "rows of a table or of text are small once encoded"
     need = cache.sample_bytes(codec, source.frame) * len(source.frame)
@@ -183,7 +184,7 @@ def _on_device(stores: dict[str, Store], recipe: Recipe) -> tuple[dict[str, Stor
     said = recipe.data.store == "device"
     if not arrays or recipe.train.devices > 1 or (not said and (recipe.data.store != "auto" or device != "cuda")):
         return None
-    why = "the recipe says so"
+    why = SAID
     if not said:
         need, free = sum(store.nbytes for store in arrays.values()), torch.cuda.mem_get_info()[0]
         if need > free * DEVICE_SHARE or recipe.data.workers not in ("auto", 0):

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from torchkiln.recipe.schema import Recipe
+from torchkiln.training.spared import no_driver_search
 
 KERNELS = {"flash": "FLASH_ATTENTION", "efficient": "EFFICIENT_ATTENTION", "cudnn": "CUDNN_ATTENTION", "math": "MATH"}
 """`train.attention` to the names in `torch.nn.attention.SDPBackend`."""
@@ -53,31 +54,42 @@ def of(recipe: Recipe) -> Setting:
 
 
 @contextlib.contextmanager
-def applied(setting: Setting) -> Iterator[None]:
-    """Run a block in this way, as far as it is a matter of the process.
-
-    All is put back behind it but the allocator, which stays until a block wants it otherwise.
-    """
+def process(setting: Setting) -> Iterator[None]:
+    """Threads and deterministic kernels for a block, whatever it computes; put back behind it."""
     cudnn = torch.backends.cudnn
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    before = cudnn.deterministic, cudnn.benchmark
     torch.set_num_threads(setting.threads)
-    keep_freed_memory(setting.allocator == "keep")
     if setting.deterministic:
         torch.use_deterministic_algorithms(True)
         cudnn.deterministic = True
-    if setting.device == "cuda":
-        cudnn.benchmark = setting.cudnn_benchmark and not setting.deterministic
-        cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = setting.precision == "tf32"
     try:
-        with kernels(setting.attention):
+        with no_driver_search():
             yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        cudnn.deterministic, cudnn.benchmark = before[:2]
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+@contextlib.contextmanager
+def applied(setting: Setting) -> Iterator[None]:
+    """Train in this way for a block, as far as it is a matter of the process.
+
+    All is put back behind it but the allocator, which stays until a block wants it otherwise.
+    """
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, products.allow_tf32
+    keep_freed_memory(setting.allocator == "keep")
+    with process(setting), kernels(setting.attention):
         if setting.device == "cuda":
-            cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before[2:]
+            cudnn.benchmark = setting.cudnn_benchmark and not setting.deterministic
+            cudnn.allow_tf32 = products.allow_tf32 = setting.precision == "tf32"
+        try:
+            yield
+        finally:
+            if setting.device == "cuda":
+                cudnn.allow_tf32, products.allow_tf32 = before
 
 
 def kernels(attention: str) -> Any:

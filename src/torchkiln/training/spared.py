@@ -9,13 +9,10 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.trainer.states import RunningStage
 
 DRIVER_SEARCH = "PYTORCH_NVML_BASED_CUDA_CHECK"
-STEP_HOOKS = ("on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
-              "on_before_optimizer_step", "on_train_batch_end")  # fmt: skip
 _NOTHING = contextlib.nullcontext()
 
 
@@ -65,21 +62,6 @@ class LeanTrainer(L.Trainer):
             self.state.stage = RunningStage.TRAINING
         elif self.training:
             self.state.stage = None
-
-
-class SinglePrecision(Precision):
-    """Lightning's plugin of FP32, whose context of a training step is no generator around another."""
-
-    def train_step_context(self) -> Any:
-        return _NOTHING
-
-
-def pass_by_empty_hooks(held: L.Callback | L.LightningModule) -> None:
-    """Let Lightning skip the hooks of a step that do nothing: it calls what is callable."""
-    base = L.Callback if isinstance(held, L.Callback) else L.LightningModule
-    for name in STEP_HOOKS:
-        if getattr(type(held), name) is getattr(base, name):
-            vars(held)[name] = None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,6 +20,7 @@ from torchkiln import Run
 from torchkiln.runs import checkpoints
 from torchkiln.training import settings, state_files
 from torchkiln.training.fit import load_best
+from torchkiln.training.spared import DRIVER_SEARCH
 
 Fit = Callable[..., Run]
 
@@ -228,3 +230,20 @@ def test_a_resumed_run_keeps_the_whole_plan(fit: Fit, monkeypatch: pytest.Monkey
     assert (found.attention, found.allocator, found.precision) == ("math", "keep", "bf16")
     assert (found.implementation, found.threads) == ("foreach", 2)
     assert len((run.path / "decisions.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_drivers_library_is_not_searched_at_the_steps_of_a_fit(
+    fit: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str | None] = set()
+
+    class Looks(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                seen.add(os.environ.get(DRIVER_SEARCH))
+            return super().forward(x)
+
+    monkeypatch.setenv(DRIVER_SEARCH, "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fit(model=Looks(4, 2), train__device="cpu", train__plan_seconds=0, train__epochs=1)
+    assert seen == {None}

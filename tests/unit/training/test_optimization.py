@@ -96,31 +96,6 @@ def test_the_course_of_the_rate(scheduler: dict[str, Any], points: dict[int, flo
     assert {s: at(s) for s in points} == pytest.approx(points)
 
 
-def test_the_course_is_set_as_pytorch_sets_it_to_the_last_bit() -> None:
-    def rates(made: type[torch.optim.lr_scheduler.LambdaLR]) -> tuple[list[Any], dict[str, Any]]:
-        parameters = list(net().parameters())
-        optimizer = torch.optim.SGD([{"params": parameters[:1], "lr": 0.3}, {"params": parameters[1:], "lr": 0.07}])
-        scheduler = made(optimizer, optimization.curve(Scheduler(name="cosine", warmup=0.2), 30))
-        found = []
-        for _ in range(35):
-            optimizer.step()
-            scheduler.step()
-            found.append([g["lr"] for g in optimizer.param_groups] + scheduler.get_last_lr())
-        return found, scheduler.state_dict()
-
-    rate = torch.tensor(0.5)
-    optimizer = torch.optim.Adam(net().parameters(), lr=rate, capturable=False, foreach=False)
-    scheduler = optimization.Course(optimizer, optimization.curve(Scheduler(name="linear"), 10))
-    for _ in range(5):
-        optimizer.step()
-        scheduler.step()
-    assert optimizer.param_groups[0]["lr"] is rate and float(rate) == 0.25, "a rate that is a tensor stays that tensor"
-
-    ours, theirs = rates(optimization.Course), rates(torch.optim.lr_scheduler.LambdaLR)
-    assert ours[0] == theirs[0]
-    assert ours[1].keys() == theirs[1].keys() and ours[1]["last_epoch"] == theirs[1]["last_epoch"]
-
-
 def test_schedulers_are_stepped_at_their_time() -> None:
     def config(**given: Any) -> dict[str, Any]:
         optimizer = torch.optim.SGD(net().parameters(), 1.0)

@@ -13,21 +13,6 @@ from lightning.pytorch.trainer.states import RunningStage
 from torchkiln.training import spared
 
 
-class Told(L.Callback):
-    def __init__(self) -> None:
-        self.hooks: list[str] = []
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.hooks.append("on_train_batch_end")
-
-
-def test_hooks_that_do_nothing_are_passed_by_and_others_not() -> None:
-    callback = Told()
-    spared.pass_by_empty_hooks(callback)
-    assert [name for name in spared.STEP_HOOKS if getattr(callback, name) is not None] == ["on_train_batch_end"]
-    assert callable(callback.on_train_end), "a hook that is not of the step stays"
-
-
 def test_the_trainer_says_of_its_stage_what_lightnings_says() -> None:
     lean = spared.LeanTrainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
     said = type(lean).training.fget, L.Trainer.training.fget  # type: ignore[attr-defined]
@@ -66,6 +51,6 @@ def test_the_drivers_library_is_not_searched_where_there_is_no_device(monkeypatc
 
 def test_what_measures_nothing_may_be_nested() -> None:
     profiler, entered = spared.NoProfiler(), 0
-    with profiler.profile("outer"), profiler.profile("inner"), spared.SinglePrecision().train_step_context():
+    with profiler.profile("outer"), profiler.profile("inner"):
         entered += 1
     assert entered == 1 and profiler.summary() == ""
