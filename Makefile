@@ -16,7 +16,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || $(PYTHON) -m venv --without-pip .venv
 	test -x $(BIN)/pip || $(PYTHON) -m pip --python $(BIN)/python install --quiet pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,text,timm,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,text,timm,export,dev]'
 	touch $(STAMP)
 
 demo: install
