@@ -6,6 +6,7 @@ KilnError                   base: `except torchkiln.KilnError` catches all that 
 │   ├── DataError     K200  files, columns, labels, splits
 │   ├── RunError      K300  the run directory: exists, missing, damaged, not writable
 │   ├── ModelError    K400  a model, loss, optimizer or weights that cannot be had or do not fit
+│   ├── ExportError   K800  a net that cannot be exported, or a file of it that does not answer as it does
 │   └── MissingExtra  K500  an optional part of torchkiln that is not installed
 └── RunFailed         K900  training began and could not go on; the command line exits with 1
 """
@@ -62,6 +63,12 @@ class ModelError(InputError):
     """A model, loss, optimizer or set of weights that cannot be had or does not fit."""
 
     code = "K400"
+
+
+class ExportError(InputError):
+    """A net that cannot be exported, or a file of it that does not answer as it does."""
+
+    code = "K800"
 
 
 class MissingExtra(InputError):
