@@ -56,6 +56,18 @@ class Graph:
             found = self.module(*(torch.from_numpy(arrays[spec.name]) for spec in self.inputs))
         return {name: out.numpy() for name, out in zip(self.outputs, found, strict=True)}
 
+    def output_specs(self) -> list[dict[str, Any]]:
+        """Name, dtype and shape of each output; None where the size is not the same for every batch."""
+        small, large = (self.run(example(self.inputs, n, {a.name: n for a in self.axes})) for n in (2, 3))
+        return [
+            {
+                "name": name,
+                "dtype": str(small[name].dtype),
+                "shape": [m if m == n else None for m, n in zip(small[name].shape, large[name].shape, strict=True)],
+            }
+            for name in self.outputs
+        ]
+
     def cases(self) -> list[dict[str, npt.NDArray[Any]]]:
         """Batches of several sizes and lengths, made up from the inputs' forms."""
         lengths = [

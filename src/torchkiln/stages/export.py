@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def export(run: RunDirectory, wish: Wish, progress: Progress) -> dict[str, Any]:
         with quiet.into(run.path / LOG):
             whole = graph.of_task(trained.task, trained.net)
             written = files.write(whole, wish.formats, draft.path, lambda form: progress.stage("export", form))
-        _write_source(run, trained, draft.path)
+        _write_source(trained, draft.path)
         # The proof comes here: prove(reference, runner, ...) says of each of `written` whether it holds.
         parts = _manifest(run, trained, whole, written)
         folder = draft.finish(parts)
@@ -63,10 +64,9 @@ def export(run: RunDirectory, wish: Wish, progress: Progress) -> dict[str, Any]:
     return {"bundle": str(folder), "ok": True, "files": rows}
 
 
-def _write_source(run: RunDirectory, trained: use.Trained, folder: Path) -> None:
+def _write_source(trained: use.Trained, folder: Path) -> None:
     """What the net can be built from again: weights, recipe, codec."""
-    weights = use.best_weights(run)
-    (folder / "weights.safetensors").write_bytes(weights.read_bytes())
+    shutil.copyfile(trained.weights, folder / "weights.safetensors")
     (folder / RECIPE).write_text(recipes.dump(without_places(trained.recipe)), encoding="utf-8")
     RunDirectory(folder).write_json("codec.json", trained.codec.state(folder))
 
@@ -93,7 +93,7 @@ def _manifest(
     ours = [spec.name for spec in whole.inputs]
     return {
         "name": run.path.resolve().name,
-        "run_id": run_id(run),
+        "run_id": run_id(run, trained.weights),
         "task": trained.recipe.task,
         "prediction_kind": whole.prediction_kind,
         "inputs": inputs,
@@ -113,9 +113,9 @@ def _manifest(
     }
 
 
-def run_id(run: RunDirectory) -> str:
+def run_id(run: RunDirectory, weights: Path) -> str:
     """Sixteen letters that tell this run's best weights and recipe from all others."""
-    digest = hashlib.sha256(use.best_weights(run).read_bytes())
+    digest = hashlib.sha256(weights.read_bytes())
     digest.update((run.path / RECIPE).read_bytes())
     return digest.hexdigest()[:16]
 
