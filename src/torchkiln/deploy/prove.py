@@ -152,16 +152,20 @@ def prove(
     return found, answers
 
 
-def samples(frame: pl.DataFrame, ways: Ways) -> Iterator[Sample]:
+def samples(
+    frame: pl.DataFrame, ways: Ways, records: Callable[[pl.DataFrame], list[dict[str, Any]]]
+) -> Iterator[Sample]:
     """At most 10,000 of a frame's rows, spread evenly, by both ways, some hundred at a time.
 
     Args:
-        frame: The columns that a request has, and no others.
+        frame: As training reads it.
+        ways: Both.
+        records: Its rows as a request holds them.
     """
     kept = spread(len(frame), MOST_ROWS)
     for start in range(0, len(kept), _CHUNK):
         rows = kept[start : start + _CHUNK]
-        yield sample(frame[rows], frame[rows].to_dicts(), ways, rows)
+        yield sample(frame[rows], records(frame[rows]), ways, rows)
 
 
 def sample(frame: pl.DataFrame, records: list[dict[str, Any]], ways: Ways, rows: Indices | None = None) -> Sample:

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -29,8 +28,9 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from torchkiln.bundle.proof import GATES, Comparison, Gate, Truth, compare, deviation, distance
+from torchkiln.bundle.proof import GATES, Truth, compare, distance
 from torchkiln.codec.base import Array, Arrays
+from torchkiln.deploy import fresh
 from torchkiln.deploy.prove import Runner, Sample, batch, by_length, computed
 
 CALIBRATION_ROWS = 256
@@ -79,24 +79,31 @@ class Tried:
 
     Args:
         choice: How it was quantised.
-        comparison: Beside the eager net.
-        cpu: Milliseconds of CPU a call by rows a batch: (FP32 file, this file).
-        faults: Why it is not kept, in phrases; empty: it may be.
+        held_out: Beside the eager net, JSON-ready.
+        faults: What of its answers does not hold, in phrases.
+        cpu: Milliseconds of CPU a call by rows a batch: [the FP32 file, this file].
+        fast: Whether that is little enough at one of them.
     """
 
     choice: Choice
-    comparison: Comparison
-    cpu: Mapping[int, tuple[float, float]]
+    held_out: dict[str, Any]
     faults: list[str]
+    cpu: dict[str, list[float]]
+    fast: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether it may be kept."""
+        return self.fast and not self.faults
 
     @property
     def ratio(self) -> float:
         """Of the CPU time of FP32, at the batch size where it is least."""
         return min(own / plain for plain, own in self.cpu.values())
 
-    def as_json(self) -> dict[str, Any]:
-        """What does not change from one export to the next: no seconds."""
-        return {**asdict(self.choice), "held_out": self.comparison.as_json()}
+    def __str__(self) -> str:
+        times = ", ".join(f"{100 * own / plain:.0f} % at batch {n}" for n, (plain, own) in self.cpu.items())
+        return f"{self.choice}: {'; '.join([*self.faults, f'CPU time {times} of that in FP32'])}"
 
 
 @dataclass(frozen=True)
@@ -106,12 +113,37 @@ class Int8:
     Args:
         kept: The choice whose file was written; None where INT8 does not pay.
         tried: In the order of trial.
-        why: One sentence.
+        refused: Why the file that was chosen is not kept after all.
     """
 
     kept: Choice | None
     tried: list[Tried]
-    why: str
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def why(self) -> str:
+        """One sentence with the figures."""
+        said = " | ".join([*map(str, self.tried), *self.refused])
+        return f"INT8 by {self.kept}; tried: {said}" if self.kept else f"INT8 does not pay here; tried: {said}"
+
+    def as_json(self) -> dict[str, Any]:
+        """What is the same on each export: nothing that a clock said but the verdict."""
+        tried = [{**asdict(t.choice), "held_out": t.held_out, "faults": t.faults, "fast": t.fast} for t in self.tried]
+        return {"kept": self.kept and asdict(self.kept), "tried": tried, "refused": self.refused}
+
+    @property
+    def cpu(self) -> list[dict[str, list[float]]]:
+        """Milliseconds of each that was tried, as `Tried.cpu`."""
+        return [t.cpu for t in self.tried]
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Int8:
+        """From `as_json` and, as `cpu`, what the clock said."""
+        tried = [
+            Tried(_choice(t), t["held_out"], t["faults"], cpu, t["fast"])
+            for t, cpu in zip(found["tried"], found["cpu"], strict=True)
+        ]
+        return cls(_choice(found["kept"]) if found["kept"] else None, tried, found["refused"])
 
 
 @dataclass(frozen=True)
@@ -124,8 +156,7 @@ class Material:
         calibration: Training rows as the codec makes them.
         judged: Validation rows, with the eager net's predictions.
         classes: Whether those are probabilities of classes.
-        truth: Of the validation rows.
-        gate: What must hold.
+        truth: Of the judged rows.
     """
 
     source: Path
@@ -134,10 +165,9 @@ class Material:
     judged: Sample
     classes: bool
     truth: Truth | None = None
-    gate: Gate = field(default_factory=lambda: GATES["int8"])
 
 
-def quantize(material: Material, out: Path, decided: Choice | None = None) -> Int8:
+def quantize(material: Material, out: Path, decided: Int8 | None = None) -> Int8:
     """Write an INT8 file to `out` if one pays.
 
     First min-max calibration, which tells how fast INT8 is at all. Where it is fast and wrong: entropy, percentile,
@@ -146,37 +176,29 @@ def quantize(material: Material, out: Path, decided: Choice | None = None) -> In
     Args:
         material: The file, and what it is judged by.
         out: The file to write.
-        decided: What an earlier export of the same file chose on this machine: made again, not chosen anew.
+        decided: What an earlier export of the same file found on this machine: made again, not measured anew, since
+            a file that is kept or not by what the clock says would not be the same twice.
     """
-    tried: list[Tried] = []
     with tempfile.TemporaryDirectory() as folder, _quiet():
         maker = _Maker(material, Path(folder))
-        for choice in [decided] if decided else _choices(maker, tried):
-            tried.append(_try(maker, choice, out.parent / f"{out.name}.part"))
-        good = [one for one in tried if not one.faults]
-        best = min(good, key=lambda one: one.ratio) if good else None
-        if best is None:
-            return Int8(None, tried, _why_not(tried))
-        maker.make(best.choice, out)
-    return Int8(best.choice, tried, f"{best.choice}: {100 * best.ratio:.0f} % of the CPU time of FP32")
+        found = decided or _chosen(maker)
+        if found.kept:
+            maker.make(found.kept, out)
+    return found
 
 
-def session(file: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """A file ready to run on so many threads of the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+def _chosen(maker: _Maker) -> Int8:
+    tried: list[Tried] = []
+    for choice in _choices(maker, tried):
+        tried.append(_try(maker, choice))
+    good = [one for one in tried if one.good]
+    return Int8(min(good, key=lambda one: one.ratio).choice if good else None, tried)
 
 
-def runner(file: Path, names: Mapping[str, str], threads: int = 1) -> Runner:
-    """Batches by our names through an ONNX file with one output."""
-    loaded = session(file, threads)
-
-    def run(feeds: Mapping[str, Array]) -> Array:
-        return np.asarray(loaded.run(None, {names[k]: v for k, v in feeds.items()})[0])
-
-    return run
+def runner(file: Path, names: Mapping[str, str]) -> Runner:
+    """Batches by our names through an ONNX file with one output, on one thread."""
+    opened = fresh.opened("onnx", file)
+    return lambda feeds: np.asarray(opened({theirs: feeds[ours] for ours, theirs in names.items()})[0])
 
 
 def cpu_in_turns(runners: Mapping[str, Runner], feeds: Mapping[str, Array], rounds: int = _ROUNDS) -> dict[str, float]:
@@ -201,43 +223,33 @@ def _choices(maker: _Maker, tried: list[Tried]) -> Iterator[Choice]:
     yield Choice("static", "min-max")
     if not maker.convolutions:
         yield Choice("dynamic")
-    if any(not one.faults for one in tried) or not _fast(tried[0], maker.material.gate):
+    if any(one.good for one in tried) or not tried[0].fast:
         return
     for method in ("entropy", "percentile"):
         yield Choice("static", method)
-        if not tried[-1].faults:
+        if tried[-1].good:
             return
     sensitive = maker.sensitive()
     for count in (n for n in LAYERS_LEFT if n < len(sensitive)):
         yield Choice("static", "min-max", tuple(sensitive[:count]))
-        if not tried[-1].faults or not _fast(tried[-1], maker.material.gate):
+        if tried[-1].good or not tried[-1].fast:
             return
 
 
-def _try(maker: _Maker, choice: Choice, file: Path) -> Tried:
-    material = maker.material
-    try:
-        maker.make(choice, file)
-        run = runner(file, material.names)
-        answer = computed(run, material.judged.arrays)
-        found = compare(material.judged.reference, answer, classes=material.classes, truth=material.truth)
-        cpu = {size: maker.timed(run, size) for size in TIMED}
-    finally:
-        file.unlink(missing_ok=True)
-    one = Tried(choice, found, cpu, [*material.gate.faults(found), *([found.void] if found.void else [])])
-    if not _fast(one, material.gate):
-        slow = ", ".join(f"{100 * own / plain:.0f} % at batch {n}" for n, (plain, own) in cpu.items())
-        one.faults.append(f"its CPU time is {slow} of FP32's, at most {100 * (material.gate.cpu or 0):.0f} % pays")
-    return one
+def _try(maker: _Maker, choice: Choice) -> Tried:
+    material, file = maker.material, maker.folder / "tried.onnx"
+    maker.make(choice, file)
+    run = runner(file, material.names)
+    answer = computed(run, material.judged.arrays)
+    found = compare(material.judged.reference, answer, classes=material.classes, truth=material.truth)
+    cpu = {str(size): maker.timed(run, size) for size in TIMED}
+    most = GATES["int8"].cpu
+    fast = most is None or min(own / plain for plain, own in cpu.values()) <= most
+    return Tried(choice, found.as_json(), [*GATES["int8"].faults(found), *[found.void] * bool(found.void)], cpu, fast)
 
 
-def _fast(one: Tried, gate: Gate) -> bool:
-    return gate.cpu is None or one.ratio <= gate.cpu
-
-
-def _why_not(tried: Sequence[Tried]) -> str:
-    said = "; ".join(f"{one.choice}: {', '.join(one.faults)}" for one in tried)
-    return f"INT8 does not pay here ({said})"
+def _choice(found: Mapping[str, Any]) -> Choice:
+    return Choice(found["form"], found["calibration"], tuple(found["fp32"]))
 
 
 class _Maker:
@@ -264,12 +276,12 @@ class _Maker:
             self._static(file, choice.calibration, exclude=[*choice.fp32, *self._behind()])
         _without_doc(file)
 
-    def timed(self, run: Runner, size: int) -> tuple[float, float]:
+    def timed(self, run: Runner, size: int) -> list[float]:
         """CPU milliseconds of the FP32 file and of another for a batch of so many rows."""
         arrays = self.material.judged.arrays
         rows = np.resize(by_length(arrays), size)
         times = cpu_in_turns({"plain": self.plain, "own": run}, batch(arrays, rows))
-        return times["plain"], times["own"]
+        return [times["plain"], times["own"]]
 
     def sensitive(self) -> list[str]:
         """Layers with weights, the one first whose quantisation alone moves the answers furthest."""
@@ -317,7 +329,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, arrays: Arrays, names: Mapping[str, str]) -> None:
         order = by_length(arrays)
         parts = [order[i : i + _ROWS_A_BATCH] for i in range(0, len(order), _ROWS_A_BATCH)]
-        self._batches = ({names[k]: v for k, v in batch(arrays, rows).items()} for rows in parts)
+        self._batches = ({n: batch(arrays, rows)[k] for k, n in names.items()} for rows in parts)
 
     def get_next(self) -> dict[str, Array] | None:
         return next(self._batches, None)
