@@ -103,7 +103,8 @@ class Tried:
 
     def __str__(self) -> str:
         times = ", ".join(f"{100 * own / plain:.0f} % at batch {n}" for n, (plain, own) in self.cpu.items())
-        return f"{self.choice}: {'; '.join([*self.faults, f'CPU time {times} of that in FP32'])}"
+        said = [*self.faults, *([f"CPU time {times} of that in FP32"] if times else [])]
+        return f"{self.choice}: {'; '.join(said)}"
 
 
 @dataclass(frozen=True)
@@ -238,9 +239,13 @@ def _choices(maker: _Maker, tried: list[Tried]) -> Iterator[Choice]:
 
 def _try(maker: _Maker, choice: Choice) -> Tried:
     material, file = maker.material, maker.folder / "tried.onnx"
-    maker.make(choice, file)
-    run = runner(file, material.names)
-    answer = computed(run, material.judged.arrays)
+    try:
+        maker.make(choice, file)
+        run = runner(file, material.names)
+        answer = computed(run, material.judged.arrays)
+    except Exception as error:  # the quantiser and ONNX Runtime know operators that they cannot do in 8 bits
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return Tried(choice, {}, [f"it cannot be made: {said[:200]}"], {}, False)
     found = compare(material.judged.reference, answer, classes=material.classes, truth=material.truth)
     cpu = {str(size): maker.timed(run, size) for size in TIMED}
     most = GATES["int8"].cpu
@@ -264,6 +269,8 @@ class _Maker:
         quant_pre_process(folder / "plain.onnx", self.prepared, skip_symbolic_shape=True)
         model = onnx.load(self.prepared)
         self.nodes = list(model.graph.node)
+        self.ranks = {one.name: len(one.dims) for one in model.graph.initializer}
+        self.left = self._left()
         self.convolutions = any(node.op_type in ("Conv", "ConvTranspose") for node in self.nodes)
         self.plain = runner(material.source, material.names)
 
@@ -271,9 +278,11 @@ class _Maker:
         """Write the file of a choice."""
         if choice.form == "dynamic":
             types = ["MatMul", "Gemm"]
-            quantize_dynamic(self.prepared, file, types, per_channel=True, weight_type=QuantType.QInt8)
+            quantize_dynamic(
+                self.prepared, file, types, per_channel=True, weight_type=QuantType.QInt8, nodes_to_exclude=self.left
+            )
         else:
-            self._static(file, choice.calibration, exclude=[*choice.fp32, *self._behind()])
+            self._static(file, choice.calibration, exclude=[*choice.fp32, *self.left])
         _without_doc(file)
 
     def timed(self, run: Runner, size: int) -> list[float]:
@@ -289,7 +298,7 @@ class _Maker:
         rows = by_length(judged.arrays)[:_SENSITIVITY_ROWS]
         feeds = batch(judged.arrays, rows)
         plain, file = self.plain(feeds), self.folder / "one.onnx"
-        for node in (n for n in self.nodes if n.op_type in _WEIGHTED):
+        for node in (n for n in self.nodes if n.op_type in _WEIGHTED and n.name not in self.left):
             self._static(file, "min-max", only=[node.name])
             far = distance(plain, runner(file, self.material.names)(feeds))
             moved[node.name] = float(far.mean())
@@ -311,16 +320,22 @@ class _Maker:
             calibration_cache_path=self.folder / f"{method}.json",
         )
 
-    def _behind(self) -> list[str]:
-        """Nodes behind the last layer with weights: the answer itself is not cut to 256 levels."""
+    def _left(self) -> list[str]:
+        """Nodes that never come in 8 bits.
+
+        Those behind the last layer with weights, so that the answer itself is not cut to 256 levels; and products
+        with a stack of matrices, for which ONNX Runtime takes no scale by channel.
+        """
         needed: set[str] = set()
-        behind = []
+        left = []
         for node in reversed(self.nodes):
+            stacked = node.op_type == "MatMul" and any(self.ranks.get(name, 2) > 2 for name in node.input)
             if node.op_type in _WEIGHTED or needed & set(node.output):
                 needed |= set(node.input)
             else:
-                behind.append(node.name)
-        return behind
+                stacked = True
+            left += [node.name] * stacked
+        return left
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
