@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from torchkiln.bundle import files, records
-from torchkiln.bundle.manifest import MANIFEST, Manifest
+from torchkiln.bundle import archive, files, records, signing
+from torchkiln.bundle.manifest import MANIFEST, WITHOUT_TORCH, Manifest
 from torchkiln.bundle.session import BATCH, Session
 from torchkiln.codec.base import Array, Arrays, Codec
 from torchkiln.errors import BundleError
-
-WITHOUT_TORCH = ("onnx", "int8")
-"""Forms of a model that ONNX Runtime runs."""
 
 
 class Bundle:
@@ -102,8 +101,26 @@ def load(
     Raises:
         BundleError: Names the file that is missing, too many, changed, unsigned or unproven.
     """
-    folder = Path(path)
+    given = Path(path)
+    if not given.is_file():
+        return _loaded(given, require_signature, allow_unproven, model, threads)
+    folder = archive.unpack(given)
+    try:
+        made = _loaded(folder, require_signature, allow_unproven, model, threads)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, BundleError):
+            raise BundleError(str(error).replace(str(folder), str(given))) from error
+        raise
+    weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
+    return made
+
+
+def _loaded(
+    folder: Path, require_signature: Path | None, allow_unproven: bool, model: str | None, threads: int | None
+) -> Bundle:
     manifest = files.check(folder)
+    signing.check(folder, require_signature)
     form = model or manifest.serve
     if form not in WITHOUT_TORCH or form not in manifest.models:
         has = ", ".join(name for name in manifest.models if name in WITHOUT_TORCH) or "none"
