@@ -59,7 +59,9 @@ def export(run: RunDirectory, wish: Wish, progress: Progress) -> dict[str, Any]:
     with Draft(wish.out or run.path / BUNDLE, overwrite=wish.overwrite) as draft:
         with quiet.into(run.path / LOG):
             whole = graph.of_task(trained.task, trained.net)
-            written = files.write(whole, [f for f in wish.formats if f != "int8"], draft.path, lambda form: progress.stage("export", form))
+            written = files.write(
+                whole, [f for f in wish.formats if f != "int8"], draft.path, lambda form: progress.stage("export", form)
+            )
         _write_source(trained, draft.path)
         schema = {"request": {"properties": {name: {} for name in raw.columns(trained.codec.inputs)}}}
         case = proving.Case(

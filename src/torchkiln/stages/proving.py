@@ -232,9 +232,7 @@ def _parity(
         "split": "val",
         "rows": len(rows),
         "metrics": metrics,
-        "files": {
-            form: {"gate": dataclasses.asdict(trial.gate), **trial.as_json()} for form, trial in trials.items()
-        },
+        "files": {form: {"gate": dataclasses.asdict(trial.gate), **trial.as_json()} for form, trial in trials.items()},
         **({"int8": int8.as_json()} if int8 else {}),
     }
 
