@@ -36,6 +36,7 @@ class Bundle:
     ) -> None:
         self.path, self.manifest, self.schema, self.codec = path, manifest, schema, codec
         self.session, self.digest = session, digest
+        self._reader = records.Reader(codec, manifest, schema)
 
     def predict(self, given: Any, batch_size: int = BATCH) -> list[dict[str, Any]]:
         """An answer for each record.
@@ -47,8 +48,7 @@ class Bundle:
         Raises:
             InputError: Names the record and the field.
         """
-        arrays = records.arrays(given, self.codec, self.manifest, self.schema)
-        return self.decode(self.session.compute(arrays, batch_size))
+        return self.decode(self.session.compute(self._reader.arrays(given), batch_size))
 
     def encode(self, given: Sequence[Mapping[str, Any]]) -> Arrays:
         """The arrays of records as they come from JSON.
@@ -56,7 +56,7 @@ class Bundle:
         Raises:
             InputError: Names the record and the field: `records[3].age: ...`.
         """
-        return records.encode(given, self.codec, self.manifest, self.schema)
+        return self._reader.encode(given)
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name for one batch of arrays."""
