@@ -103,14 +103,18 @@ class Gate:
         """One phrase for each thing that does not hold; speed is measured elsewhere."""
         said = []
         if self.over_std is not None and not found.over_std <= self.over_std:
-            said.append(f"differs by {found.over_std:.1e} of the outputs' deviation, at most {self.over_std:.0e} passes")
+            said.append(
+                f"differs by {found.over_std:.1e} of the outputs' deviation, at most {self.over_std:.0e} passes"
+            )
         if not self.flips and found.flips:
             said.append(f"{found.flips} of {found.rows:,} rows get another label though the net was not in doubt")
         if found.agreement < self.agreement:
             said.append(f"{found.agreement:.4f} of the answers agree, at least {self.agreement} must")
         if found.metric and self.points is None and not same_digits(*_sides(found)):
             first, second = _sides(found)
-            said.append(f"{found.metric['name']} is {second:.6g} where the net's is {first:.6g}: 4 digits must be equal")
+            said.append(
+                f"{found.metric['name']} is {second:.6g} where the net's is {first:.6g}: 4 digits must be equal"
+            )
         if self.points is not None and not found.loss <= self.points:
             said.append(f"{found.metric['name']} loses {found.loss:.2f} points, at most {self.points} may go")
         if self.class_points is not None and found.class_loss and found.class_loss[0] > self.class_points:

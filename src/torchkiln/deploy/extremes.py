@@ -99,5 +99,18 @@ def _texts(words: list[str], most: int) -> list[str | None]:
     """Nothing, one sign, odd lengths, the longest that is read and longer ones, and signs of all kinds."""
     lengths = sorted({1, 2, 3, 7, 31, most - 1, most, most + 1, 2 * most + 1} - {0})
     running = [" ".join(words[i % len(words)] for i in range(n)) for n in lengths if 0 < n <= 20_000] if words else []
-    odd = ["", " ", "\n\t", ".", "a", "\u00e9", "e\u0301", "\U0001f600" * 5, "[PAD] [CLS]", "\u0000", "a" * 500, UNHEARD]
+    odd = [
+        "",
+        " ",
+        "\n\t",
+        ".",
+        "a",
+        "\u00e9",
+        "e\u0301",
+        "\U0001f600" * 5,
+        "[PAD] [CLS]",
+        "\u0000",
+        "a" * 500,
+        UNHEARD,
+    ]
     return [*odd, None, *running]

@@ -251,9 +251,7 @@ class _Run:
                 self.apart[size] = max(self.apart[size], float(far.max(initial=0.0)))
 
 
-def _beside_the_rows(
-    gate: Gate, apart: Mapping[int, float], beside: Comparison | None, deviated: float
-) -> list[str]:
+def _beside_the_rows(gate: Gate, apart: Mapping[int, float], beside: Comparison | None, deviated: float) -> list[str]:
     """What does not hold at other batch sizes and on extreme records; asked only where numbers must be near."""
     if gate.over_std is None or deviated == 0.0:
         return []

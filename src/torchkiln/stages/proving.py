@@ -158,7 +158,7 @@ def _ways(case: Case) -> Ways:
     return Ways(
         trained=trained.codec.inputs.encode,
         predict=predict,
-        served=lambda given: records.encode(given, back, made, case.schema),
+        served=records.Reader(back, made, case.schema).encode,
     )
 
 
@@ -232,9 +232,7 @@ def _parity(
         "split": "val",
         "rows": len(rows),
         "metrics": metrics,
-        "files": {
-            form: {"gate": dataclasses.asdict(trial.gate), **trial.as_json()} for form, trial in trials.items()
-        },
+        "files": {form: {"gate": dataclasses.asdict(trial.gate), **trial.as_json()} for form, trial in trials.items()},
         **({"int8": int8.as_json()} if int8 else {}),
     }
 
