@@ -23,8 +23,10 @@ from onnxruntime.quantization import (
     CalibrationMethod,
     QuantFormat,
     QuantType,
+    create_calibrator,
     quantize_dynamic,
     quantize_static,
+    save_tensors_data,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -38,10 +40,11 @@ MOST_JUDGED = 2_000
 """Validation rows that candidates are judged on; what is kept is proven on all of them."""
 TIMED = (1, 32)
 """Rows a batch."""
-METHODS = {
-    "min-max": CalibrationMethod.MinMax,
-    "entropy": CalibrationMethod.Entropy,
-    "percentile": CalibrationMethod.Percentile,
+METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
+    "min-max": (CalibrationMethod.MinMax, {}),
+    # With its own 128 bins for 128 levels there is nothing to choose, and the range is that of min-max.
+    "entropy": (CalibrationMethod.Entropy, {"num_bins": 1024}),
+    "percentile": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
 }
 LAYERS_LEFT = (1, 2, 4, 8)
 """How many of the most sensitive layers are left in FP32, one after the other."""
@@ -49,6 +52,7 @@ _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad",
             "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")  # fmt: skip
 """Operators that work in 8 bits if what is around them does; a softmax or a norm in 8 bits costs too much."""
+_TYPES = sorted((*_WEIGHTED, *_BETWEEN))
 _ROWS_A_BATCH = 32
 _SENSITIVITY_ROWS = 64
 _ROUNDS, _LEAST_SECONDS = 9, 0.004
@@ -308,17 +312,27 @@ class _Maker:
         quantize_static(
             self.prepared,
             file,
-            _Reader(self.material.calibration, self.material.names),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=sorted((*_WEIGHTED, *_BETWEEN)),
+            op_types_to_quantize=_TYPES,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=list(only),
             nodes_to_exclude=list(exclude),
-            calibrate_method=METHODS[method],
-            calibration_cache_path=self.folder / f"{method}.json",
+            calibrate_method=METHODS[method][0],
+            calibration_cache_path=self._ranges(method),
         )
+
+    def _ranges(self, method: str) -> Path:
+        """The file of the tensors' ranges by a calibration, computed once."""
+        found = self.folder / f"{method}.json"
+        if not found.exists():
+            kind, options = METHODS[method]
+            augmented = str(self.folder / "augmented.onnx")
+            calibrator = create_calibrator(self.prepared, _TYPES, augmented, kind, extra_options=options)
+            calibrator.collect_data(_Reader(self.material.calibration, self.material.names))
+            save_tensors_data(calibrator.compute_data(), found)
+        return found
 
     def _left(self) -> list[str]:
         """Nodes that never come in 8 bits.

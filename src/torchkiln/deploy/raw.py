@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from torchkiln.codec.base import InputCodec
-from torchkiln.codec.table import DateField, NumberField, TableCodec, read_numbers
+from torchkiln.codec.table import NumberField, TableCodec, read_numbers
 
 
 def columns(codec: InputCodec) -> list[str]:
@@ -21,7 +21,7 @@ def columns(codec: InputCodec) -> list[str]:
 
 
 def records(frame: pl.DataFrame, codec: InputCodec) -> list[dict[str, Any]]:
-    """Rows as records: numbers as numbers, dates as they are written, pictures as paths or bytes, None for a gap."""
+    """Rows as records: numbers as numbers, pictures as paths or bytes, None for a gap."""
     if isinstance(codec, TableCodec):
         values = {one.column: _values(frame[one.column], one) for one in codec.fields}
     else:
@@ -30,7 +30,8 @@ def records(frame: pl.DataFrame, codec: InputCodec) -> list[dict[str, Any]]:
         if isinstance(column.dtype, pl.Struct):  # as Hugging Face writes pictures: {bytes, path}
             column = column.struct.field("bytes")
         paths = codec.kind == "image" and column.dtype == pl.String
-        values = {name: [Path(v) if paths and v is not None else v for v in column.to_list()]}
+        missing = None if codec.kind == "image" else ""  # a text that is missing is an empty one
+        values = {name: [missing if v is None else Path(v) if paths else v for v in column.to_list()]}
     return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
@@ -38,6 +39,4 @@ def _values(column: pl.Series, one: Any) -> list[Any]:
     if isinstance(one, NumberField):
         numbers, _ = read_numbers(column, one.words)
         return [None if np.isnan(n) else n for n in numbers.tolist()]
-    if isinstance(one, DateField) and column.dtype.is_temporal():
-        return [None if v is None else v.isoformat() for v in column.to_list()]
     return [None if isinstance(v, float) and np.isnan(v) else v for v in column.to_list()]

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torchkiln.bundle import schema
 from torchkiln.bundle.write import Draft
 from torchkiln.codec.base import Axis
-from torchkiln.deploy import files, graph, quiet, raw
+from torchkiln.deploy import files, graph, quiet
 from torchkiln.errors import ExportError, KilnError
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
@@ -56,18 +57,19 @@ def export(run: RunDirectory, wish: Wish, progress: Progress) -> dict[str, Any]:
     source = use.own_data(run, trained.recipe)
     if isinstance(source, KilnError):
         raise ExportError(f"the proof cannot be made: {source}") from source
+
+    def say(what: str) -> None:
+        progress.stage("export", what)
+
     with Draft(wish.out or run.path / BUNDLE, overwrite=wish.overwrite) as draft:
         with quiet.into(run.path / LOG):
             whole = graph.of_task(trained.task, trained.net)
-            written = files.write(
-                whole, [f for f in wish.formats if f != "int8"], draft.path, lambda form: progress.stage("export", form)
-            )
+            written = files.write(whole, [f for f in wish.formats if f != "int8"], draft.path, say)
         _write_source(trained, draft.path)
-        schema = {"request": {"properties": {name: {} for name in raw.columns(trained.codec.inputs)}}}
-        case = proving.Case(
-            run, trained, whole, source, draft.path, _manifest(run, trained, whole, written, {}), schema,
-            lambda what: progress.stage("export", what),
-        )  # fmt: skip
+        parts = _manifest(run, trained, whole, written, {})
+        asked = schema.make(trained.codec, whole.inputs, parts["outputs"], whole.prediction_kind)
+        RunDirectory(draft.path).write_json("schema.json", asked)
+        case = proving.Case(run, trained, whole, source, draft.path, parts, asked, say)
         proof = proving.prove_files(case, written, int8="int8" in wish.formats)
         RunDirectory(draft.path).write_json("parity.json", proof.parity)
         rows = proof.rows(draft.path)

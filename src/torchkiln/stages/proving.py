@@ -158,7 +158,7 @@ def _ways(case: Case) -> Ways:
     return Ways(
         trained=trained.codec.inputs.encode,
         predict=predict,
-        served=lambda given: records.encode(given, back, made, case.schema),
+        served=records.Reader(back, made, case.schema).encode,
     )
 
 
