@@ -34,7 +34,8 @@ def records(codec: InputCodec) -> list[Record]:
     if isinstance(codec, ImageCodec):
         return [{codec.column: one} for one in _pictures(codec.size)]
     if isinstance(codec, NgramCodec):
-        return [{codec.column: one} for one in _texts(list(codec.words)[:200], codec.max_words)]
+        words = [name for name in codec.words if " " not in name][:200]
+        return [{codec.column: one} for one in _texts(words, codec.max_words)]
     if isinstance(codec, TokenCodec):
         return [{codec.column: one} for one in _texts(["of", "the", "house", "x"], codec.max_tokens)]
     return []
