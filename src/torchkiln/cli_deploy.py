@@ -29,12 +29,12 @@ def export(
 ) -> None:
     """Write a run as a bundle that a server without torch can run; exit code 1 if a file fails its proof."""
     from torchkiln import api
-    from torchkiln.report import exported, terminal
+    from torchkiln.report import export_table, terminal
 
     wanted = [word.strip() for word in formats.split(",") if word.strip()]
     with terminal.display(silent=as_json) as progress:
         found = api.export(run, out, formats=wanted, overwrite=overwrite, as_zip=as_zip, sign=sign,
                            include_rows=include_rows, progress=progress)  # fmt: skip
-    print_json(found) if as_json else terminal.show(exported.lines(found))
+    print_json(found) if as_json else terminal.show(export_table.lines(found))
     if not found["ok"]:
         raise typer.Exit(1)
