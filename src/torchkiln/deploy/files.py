@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch.export import ExportedProgram
 
+from torchkiln.codec.base import Array
 from torchkiln.deploy import fresh, program, to_onnx, to_pt2
 from torchkiln.deploy.graph import Graph
 from torchkiln.errors import ExportError
@@ -71,10 +72,14 @@ def _check(one: Written, folder: Path, cases: Sequence[fresh.Named], answers: Se
     found = fresh.run(one.form, folder / one.file, cases, one.names)
     for case, wanted, got in zip(cases, answers, found, strict=True):
         for name, value in wanted.items():
-            size = ", ".join(f"{n} {'x'.join(map(str, a.shape))}" for n, a in case.items())
-            if got[name].shape != value.shape:
-                raise ExportError(f"{one.file} gives {name} of shape {got[name].shape} for {size}, the net {value.shape}: "
-                                  "a size became a constant when the net was traced")  # fmt: skip
-            if not np.allclose(got[name], value, rtol=_CLOSE, atol=_CLOSE * float(value.std()) + 1e-6, equal_nan=True):
-                raise ExportError(f"{one.file} gives other values of {name} than the net for {size}: a branch was taken "
-                                  "or a size used as a constant when the net was traced")  # fmt: skip
+            if (fault := _differs(got[name], value)) is not None:
+                size = ", ".join(f"{n} {'x'.join(map(str, a.shape))}" for n, a in case.items())
+                raise ExportError(f"{one.file} gives {name} {fault} where {size} goes in: a size or a branch became a "
+                                  "constant when the net was traced")  # fmt: skip
+
+
+def _differs(found: Array, wanted: Array) -> str | None:
+    if found.shape != wanted.shape:
+        return f"of shape {found.shape} and the net {wanted.shape}"
+    close = np.allclose(found, wanted, rtol=_CLOSE, atol=_CLOSE * float(wanted.std()) + 1e-6, equal_nan=True)
+    return None if close else "other values than the net"

@@ -39,7 +39,8 @@ def run(kind: str, file: Path, cases: Sequence[Named], names: Mapping[str, str])
     outputs = [name for name in names if name not in inputs]
     with tempfile.TemporaryDirectory() as folder:
         given, answers = Path(folder, "cases.npz"), Path(folder, "answers.npz")
-        np.savez(given, **{f"{i}/{names[n]}": a for i, case in enumerate(cases) for n, a in case.items()})  # type: ignore[arg-type]
+        batches: dict[str, Any] = {f"{i}/{names[n]}": a for i, case in enumerate(cases) for n, a in case.items()}
+        np.savez(given, **batches)
         command = [sys.executable, "-m", "torchkiln.deploy.fresh", kind, str(file), str(given), str(answers)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
@@ -61,14 +62,16 @@ def _onnx(file: str) -> Runner:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    return lambda batch: session.run(None, batch)  # type: ignore[no-any-return]
+    return lambda batch: session.run(None, batch)
 
 
-def _torch(load: Callable[[], Any]) -> Runner:
+def opened(kind: str, file: str | Path) -> Runner:
+    """A file ready to run in this process: a batch by the file's names, in the order of its inputs, to its outputs."""
+    return _onnx(str(file)) if kind in ("onnx", "int8") else _torch(_loaded(kind, str(file)))
+
+
+def _torch(module: Any) -> Runner:
     import torch
-
-    torch.set_num_threads(1)
-    module = load()
 
     def answer(batch: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         with torch.inference_mode():
@@ -86,19 +89,25 @@ def _loaded(kind: str, file: str) -> Any:
     if kind == "aoti":
         return torch._inductor.aoti_load_package(file)
     warnings.simplefilter("ignore")  # every door of TorchScript warns that it is deprecated, which we say ourselves
-    return torch.jit.load(file)
+    return torch.jit.load(file)  # type: ignore[no-untyped-call]
 
 
 def main(kind: str, file: str, cases: str, answers: str) -> None:
     """What the fresh process does."""
-    runner = _onnx(file) if kind == "onnx" else _torch(lambda: _loaded(kind, file))
+    if kind != "onnx":
+        import torch
+
+        torch.set_num_threads(1)
+    runner = opened(kind, file)
     batches: dict[str, dict[str, npt.NDArray[Any]]] = {}
     with np.load(cases) as given:
         for name in given.files:
             case, _, tensor = name.partition("/")
             batches.setdefault(case, {})[tensor] = given[name]
-    found = {f"{case}/{i}": out for case, batch in batches.items() for i, out in enumerate(runner(batch))}
-    np.savez(answers, **found)  # type: ignore[arg-type]
+    found: dict[str, Any] = {
+        f"{case}/{i}": out for case, batch in batches.items() for i, out in enumerate(runner(batch))
+    }
+    np.savez(answers, **found)
 
 
 if __name__ == "__main__":

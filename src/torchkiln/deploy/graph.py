@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from torchkiln.codec.base import BATCH, ArraySpec, Axis
+from torchkiln.codec.base import BATCH, Array, ArraySpec, Axis
 from torchkiln.tasks._base import Task
 
-Named = Mapping[str, npt.NDArray[Any]]
+Named = Mapping[str, Array]
 """Arrays by name."""
 
 EXAMPLE_BATCH = 2
@@ -50,7 +49,7 @@ class Graph:
         found = {a.name: a for spec in self.inputs for a in spec.shape[1:] if isinstance(a, Axis)}
         return list(found.values())
 
-    def run(self, arrays: Named) -> dict[str, npt.NDArray[Any]]:
+    def run(self, arrays: Named) -> dict[str, Array]:
         """The eager module's outputs for one batch."""
         with torch.inference_mode():
             found = self.module(*(torch.from_numpy(arrays[spec.name]) for spec in self.inputs))
@@ -68,7 +67,7 @@ class Graph:
             for name in self.outputs
         ]
 
-    def cases(self) -> list[dict[str, npt.NDArray[Any]]]:
+    def cases(self) -> list[dict[str, Array]]:
         """Batches of several sizes and lengths, made up from the inputs' forms."""
         lengths = [
             {a.name: min(n, a.most or n) for a in self.axes} for n in LENGTHS
@@ -106,6 +105,7 @@ def example(specs: Sequence[ArraySpec], batch: int, lengths: Mapping[str, int], 
     made = {}
     for spec in specs:
         shape = [n if isinstance(n, int) else {BATCH.name: batch, **lengths}[n.name] for n in spec.shape]
+        values: Array
         if np.issubdtype(np.dtype(spec.dtype), np.floating):
             values = random.normal(size=shape)
         else:
