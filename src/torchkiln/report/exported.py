@@ -15,7 +15,7 @@ def lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Style and text of each line of an export's table, for a terminal.
 
     Args:
-        found: `table`, as `export.json` holds it; and `said`, what came of INT8.
+        found: As `torchkiln.export` gives it: `table`, `said`, `test` and `bundle`.
     """
     rows = [COLUMNS, *(_cells(row) for row in found.get("table") or [])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
@@ -26,7 +26,12 @@ def lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         said += [("", f"  {why}") for why in row.get("why") or []]
     if found.get("said"):
         said.append(("dim", str(found["said"])))
-    return said
+    if any(row.get("form") == "torchscript" for row in found.get("table") or []):
+        said.append(("yellow", "TorchScript is legacy: torch warns of it; take ONNX or .pt2 where you can"))
+    if test := found.get("test"):
+        said.append(("", f"test split, {test['rows']:,} rows: {words.measure(test['metric'])} {test['file']:.4f} by the "
+                         f"{test['form']} file, {test['run']:.4f} by the run"))  # fmt: skip
+    return [*said, ("dim", f"the bundle: {found['bundle']}")] if found.get("bundle") else said
 
 
 def section(evidence: Mapping[str, Any] | None) -> Json | None:

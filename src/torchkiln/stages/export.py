@@ -57,8 +57,8 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
     """Write the bundle of what was trained.
 
     Returns:
-        `bundle`, its folder; `ok`, whether every file is proven; `files`, a row each; `int8`, what came of it; `test`,
-        the score on the test split, the exported file's beside that of the run.
+        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8;
+        `test`, the score on the test split, the exported file's beside that of the run.
 
     Raises:
         InputError: The net cannot be exported, or there is a bundle already.
@@ -90,8 +90,9 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         draft.finish(parts, sign_key=wish.sign)
         if wish.as_zip:
             pack(folder, packed)
-    run.write_json(proving.EVIDENCE, {**proof.evidence, "test": final})
-    return {"bundle": str(folder), "ok": proof.holds, "files": rows, "int8": proof.int8, "test": final}
+    said = {"table": rows, "said": proof.int8, "test": final}
+    run.write_json(proving.EVIDENCE, {**proof.evidence, **said})
+    return {"bundle": str(folder), "ok": proof.holds, **said}
 
 
 def _test(subject: Subject, proof: proving.Proof, case: proving.Case) -> dict[str, Any] | None:
