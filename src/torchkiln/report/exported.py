@@ -29,8 +29,8 @@ def lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     if any(row.get("form") == "torchscript" for row in found.get("table") or []):
         said.append(("yellow", "TorchScript is legacy: torch warns of it; take ONNX or .pt2 where you can"))
     if test := found.get("test"):
-        said.append(("", f"test split, {test['rows']:,} rows: {words.measure(test['metric'])} {test['file']:.4f} by the "
-                         f"{test['form']} file, {test['run']:.4f} by the run"))  # fmt: skip
+        sides = f"{test['file']:.4f} by the {test['form']} file, {test['run']:.4f} by the run"
+        said.append(("", f"test split, {test['rows']:,} rows: {words.measure(test['metric'])} {sides}"))
     return [*said, ("dim", f"the bundle: {found['bundle']}")] if found.get("bundle") else said
 
 

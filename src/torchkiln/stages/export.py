@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torchkiln.bundle import mar
 from torchkiln.bundle.write import Draft, pack
 from torchkiln.deploy import files, quiet
 from torchkiln.deploy.prove import computed
@@ -19,7 +20,8 @@ from torchkiln.stages import bundling, proving
 from torchkiln.stages.subject import Subject
 
 BUNDLE, LOG = "bundle", "export.log"
-FORMATS = (*files.FORMATS, "int8")
+FORMATS = (*files.FORMATS, "int8", "mar")
+"""`mar` is an archive for TorchServe, beside the bundle."""
 DEFAULT = ("onnx", "pt2", "int8")
 
 
@@ -47,8 +49,10 @@ class Wish:
         for form in self.formats:
             if form not in FORMATS:
                 raise ExportError(f"--format: there is no format {form!r}{did_you_mean(form, FORMATS)}")
-        if not self.formats or ("int8" in self.formats and "onnx" not in self.formats):
-            raise ExportError("--format: int8 is made from onnx; write --format onnx,int8")
+        if {"int8", "mar"} & set(self.formats) and "onnx" not in self.formats:
+            raise ExportError("--format: int8 and mar are made from onnx; write --format onnx,int8")
+        if not self.formats:
+            raise ExportError(f"--format: name one at least of {', '.join(FORMATS)}")
         if self.sign is not None and not self.sign.is_file():
             raise ExportError(f"--sign: there is no file {self.sign}")
 
@@ -74,22 +78,26 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
 
     with _room(folder), Draft(folder, overwrite=wish.overwrite) as draft:
         with quiet.into(run.path / LOG):
-            written = files.write(subject.graph, [f for f in wish.formats if f != "int8"], draft.path, say)
+            written = files.write(subject.graph, [f for f in wish.formats if f in files.FORMATS], draft.path, say)
         bundling.write_source(subject, draft.path)
         parts = bundling.manifest(subject, written, {})
         asked = bundling.write_schema(subject, draft.path, parts["outputs"])
         case = proving.Case(subject, draft.path, parts, asked, say)
         proof = proving.prove_files(case, written, int8="int8" in wish.formats)
         final = _test(subject, proof, case)
-        RunDirectory(draft.path).write_json("parity.json", {**proof.parity, "test": final})
+        parity = {**proof.parity, "test": final}
+        RunDirectory(draft.path).write_json("parity.json", parity)
         bundling.write_proof(subject, draft.path, proving.ways(case).served, wish.include_rows)
         bundling.write_reference(subject, draft.path)
         rows = proof.rows(draft.path)
         parts = bundling.manifest(subject, proof.written, proof.proven)
         bundling.write_golden(subject, draft.path, parts, asked)
+        bundling.write_papers(subject, draft.path, parts, asked, parity)
         draft.finish(parts, sign_key=wish.sign)
         if wish.as_zip:
             pack(folder, packed)
+        if "mar" in wish.formats:
+            mar.pack(folder, folder.with_name(f"{folder.name}.mar"), parts["name"])
     said = {"table": rows, "said": proof.int8, "test": final}
     run.write_json(proving.EVIDENCE, {**proof.evidence, **said})
     return {"bundle": str(folder), "ok": proof.holds, **said}
