@@ -210,7 +210,8 @@ def run_id(subject: Subject) -> str:
 
 def _licence(package: str) -> str:
     found = importlib.metadata.metadata(package)
-    return str(found.get("License-Expression") or found.get("License") or "not stated").splitlines()[0]
+    key = next((k for k in ("License-Expression", "License") if k in found), None)
+    return found[key].splitlines()[0] if key else "not stated"
 
 
 def versions() -> dict[str, str]:

@@ -12,11 +12,13 @@ from torchkiln.bundle import mar
 from torchkiln.bundle.write import Draft, pack
 from torchkiln.deploy import files, quiet
 from torchkiln.deploy.prove import computed
-from torchkiln.errors import ExportError
+from torchkiln.errors import ExportError, RunError
+from torchkiln.recipe import load as recipes
 from torchkiln.registry import did_you_mean
-from torchkiln.runs.directory import FULL_DISK, RunDirectory
+from torchkiln.runs.directory import FULL_DISK, RECIPE, RunDirectory
 from torchkiln.runs.progress import Progress
-from torchkiln.stages import bundling, proving
+from torchkiln.stages import bundling, from_parts, proving
+from torchkiln.stages import subject as subjects
 from torchkiln.stages.subject import Subject
 
 BUNDLE, LOG = "bundle", "export.log"
@@ -39,10 +41,10 @@ class Wish:
     """
 
     formats: Sequence[str] = DEFAULT
-    out: Path | None = None
+    out: str | Path | None = None
     overwrite: bool = False
     as_zip: bool = False
-    sign: Path | None = None
+    sign: str | Path | None = None
     include_rows: bool = False
 
     def __post_init__(self) -> None:
@@ -53,8 +55,26 @@ class Wish:
             raise ExportError("--format: int8 and mar are made from onnx; write --format onnx,int8")
         if not self.formats:
             raise ExportError(f"--format: name one at least of {', '.join(FORMATS)}")
-        if self.sign is not None and not self.sign.is_file():
+        if self.sign is not None and not Path(self.sign).is_file():
             raise ExportError(f"--sign: there is no file {self.sign}")
+
+
+def of_run(run: RunDirectory, parts: from_parts.Parts | None, wish: Wish, progress: Progress) -> dict[str, Any]:
+    """Write a run's bundle.
+
+    Args:
+        run: The run.
+        parts: A person's own, where the run was begun with them.
+        wish: What is to be exported.
+        progress: Who shows what happens.
+    """
+    progress.stage("export", "reading the best weights")
+    if recipes.load(run.path / RECIPE, check_paths=False).task != "custom":
+        return export(subjects.of_run(run), wish, progress)
+    if parts is None or parts.data is None:
+        raise RunError(f"{run.path} was begun with objects from Python; export it by torchkiln.export(run, model=..., "
+                       "data=...)")  # fmt: skip
+    return export(subjects.of_parts(run, parts), wish, progress)
 
 
 def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
@@ -68,7 +88,7 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         InputError: The net cannot be exported, or there is a bundle already.
     """
     run = subject.run
-    folder = wish.out or run.path / BUNDLE
+    folder = Path(wish.out or run.path / BUNDLE)
     packed = folder.with_name(f"{folder.name}.zip")
     if wish.as_zip and packed.exists() and not wish.overwrite:
         raise ExportError(f"{packed} exists; replace it with --overwrite, or choose another with --out")
@@ -93,7 +113,7 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         parts = bundling.manifest(subject, proof.written, proof.proven)
         bundling.write_golden(subject, draft.path, parts, asked)
         bundling.write_papers(subject, draft.path, parts, asked, parity)
-        draft.finish(parts, sign_key=wish.sign)
+        draft.finish(parts, sign_key=Path(wish.sign) if wish.sign else None)
         if wish.as_zip:
             pack(folder, packed)
         if "mar" in wish.formats:
