@@ -297,30 +297,52 @@ def export(
     run: str | Path | Run,
     out: str | Path | None = None,
     *,
-    formats: Sequence[str] = ("onnx", "pt2"),
+    formats: Sequence[str] | None = None,
+    model: Any = None,
+    data: Any = None,
+    loss: Any = None,
     overwrite: bool = False,
+    as_zip: bool = False,
+    sign: str | Path | None = None,
+    include_rows: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write a run's bundle: its net in files that others can run, with all that is needed to serve it.
+    """Write a run's bundle: its net in files that others can run, each proven, with all that is needed to serve it.
 
     Args:
         run: The run, or its directory.
         out: The bundle's folder; None: `bundle` in the run directory.
-        formats: Of onnx, pt2.
+        formats: Of onnx, pt2, aoti, torchscript and int8; None: onnx, pt2, and int8 where it pays.
+        model, data, loss: As for `fit`, where the run was begun with objects.
         overwrite: Replace a bundle that is there, once the new one is whole.
+        as_zip: Make it one file besides.
+        sign: A PEM file with an Ed25519 key, to sign the manifest with.
+        include_rows: Pack validation rows for a proof elsewhere, in place of made-up ones.
         progress: Who shows what happens.
 
     Returns:
-        `bundle`, its folder; `ok`, whether every file is proven; `files`, a row each.
+        `bundle`, its folder; `ok`, whether every file is proven; `files`, a row each; `int8`, what came of it; `test`,
+        the exported file's score on the test split beside the run's.
 
     Raises:
         InputError: The run cannot be exported, or there is a bundle already.
     """
+    opened, progress = _open(run), progress or Progress()
+    recipe = recipes.load(opened.path / RECIPE, check_paths=False)
     with training_extra():
         from torchkiln.stages import export as stage
+        from torchkiln.stages import subject
 
-        wish = stage.Wish(formats, None if out is None else Path(out), overwrite)
-        return stage.export(_open(run), wish, progress or Progress())
+        wish = stage.Wish(formats or stage.DEFAULT, None if out is None else Path(out), overwrite, as_zip,
+                          None if sign is None else Path(sign), include_rows)  # fmt: skip
+        progress.stage("export", "reading the best weights")
+        if recipe.task != "custom":
+            return stage.export(subject.of_run(opened), wish, progress)
+        parts = _parts(recipe, model, loss, None, data)
+        if parts is None or parts.data is None:
+            raise RunError(f"{opened.path} was begun with objects from Python; export it by torchkiln.export(run, "
+                           "model=..., data=...)")  # fmt: skip
+        return stage.export(subject.of_parts(opened, parts), wish, progress)
 
 
 def report(run: str | Path | Run) -> Path:

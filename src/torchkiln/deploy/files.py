@@ -123,8 +123,8 @@ def _check(one: Written, folder: Path, cases: Sequence[fresh.Named], answers: Se
     for case, wanted, got in zip(cases, answers, found, strict=True):
         for name, value in wanted.items():
             if (fault := _differs(got[name], value)) is not None:
-                raise ExportError(f"{one.file} gives {name} {fault} than the net for {_sizes(case)}: a size or a branch "
-                                  "became a constant when the net was traced")  # fmt: skip
+                raise ExportError(f"{one.file} gives {name} {fault} than the net for {_sizes(case)}: a size or a "
+                                  "branch became a constant when the net was traced")  # fmt: skip
 
 
 def _differs(found: Array, wanted: Array) -> str | None:

@@ -54,6 +54,42 @@ def section(evidence: Mapping[str, Any] | None) -> Json | None:
     }
 
 
+def section(evidence: Mapping[str, Any] | None) -> Json | None:
+    """The chapter of the report; None where nothing was exported.
+
+    Args:
+        evidence: The content of export.json.
+    """
+    if not evidence or not evidence.get("table"):
+        return None
+    rows, eager = evidence["table"], (evidence.get("cpu_ms") or {}).get("eager") or {}
+    return {
+        "columns": _HEAD,
+        "rows": [{"cells": _cells(row), "good": row["verdict"] == "proven", "why": row["why"]} for row in rows],
+        "metrics": _metrics(evidence.get("metrics") or {}),
+        "n": words.finite(evidence.get("rows")),
+        "eager": " and ".join(f"{eager[size]:.2f} ms" for size in ("1", "32") if size in eager),
+        "said": str(evidence.get("said") or ""),
+    }
+
+
+def _metrics(metrics: Mapping[str, Any]) -> Json | None:
+    """Each metric of the net and of its files, with intervals: a row a side."""
+    if not metrics:
+        return None
+    names = list(next(iter(metrics.values())))
+    sides = [
+        ("the trained net" if side == "reference" else side, [_score(found.get(name) or {}) for name in names])
+        for side, found in metrics.items()
+    ]
+    return {"names": [words.measure(name) for name in names], "sides": sides}
+
+
+def _score(one: Mapping[str, Any]) -> str:
+    value, low, high = (one.get(k) for k in ("value", "low", "high"))
+    return f"{words.score(value, low, high)} {words.interval(value, low, high)}".strip()
+
+
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     times = row.get("cpu_ms") or {}
     size = words.finite(row.get("bytes"))
