@@ -321,8 +321,8 @@ def export(
         progress: Who shows what happens.
 
     Returns:
-        `bundle`, its folder; `ok`, whether every file is proven; `files`, a row each; `int8`, what came of it; `test`,
-        the exported file's score on the test split beside the run's.
+        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8;
+        `test`, the exported file's score on the test split beside the run's.
 
     Raises:
         InputError: The run cannot be exported, or there is a bundle already.

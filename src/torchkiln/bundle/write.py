@@ -76,16 +76,27 @@ class Draft:
 
 def pack(folder: Path, file: Path) -> Path:
     """A bundle as one zip, the same bytes for the same bundle; what is there is replaced once it is whole."""
+    return zipped({name: folder / name for name in files.listed(folder)}, file)
+
+
+def zipped(entries: Mapping[str, Path | bytes], file: Path) -> Path:
+    """A zip of files and bytes by name, sorted, stored and without dates, so that it goes by its content alone."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name in files.listed(folder):
+            for name, content in sorted(entries.items()):
                 entry = zipfile.ZipInfo(name, _DATE)
                 entry.external_attr, entry.create_system = 0o100644 << 16, 3
-                with (folder / name).open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+                with archive.open(entry, "w", force_zip64=True) as target:
+                    if isinstance(content, bytes):
+                        target.write(content)
+                    else:
+                        with content.open("rb") as source:
+                            shutil.copyfileobj(source, target, 1 << 20)
         _flush(temporary)
         os.replace(temporary, file)
+    except OSError as error:
+        raise BundleError(f"{file} cannot be written ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)
     return file

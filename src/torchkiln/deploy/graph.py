@@ -110,9 +110,13 @@ def of_module(
     module = _named(_OfModule, [spec.name for spec in specs])(_ready(net), specs, by_name, predicted).eval()
     if kind != "tensor":
         return Graph(module, specs, ["probabilities" if kind == "classes" else "value"], kind)
+    lengths = {a.name: min(n, a.most or n) for n in LENGTHS[1:2] for a in Graph(module, specs, [], kind).axes}
+    given = example(specs, EXAMPLE_BATCH, lengths)
     with torch.inference_mode():
-        given = example(specs, EXAMPLE_BATCH, {a.name: 8 for a in Graph(module, specs, [], kind).axes})
-        count = len(module(*(torch.from_numpy(array) for array in given.values())))
+        out = module.called(*(torch.from_numpy(array) for array in given.values()))
+    if isinstance(out, Mapping):
+        return Graph(module, specs, [str(name) for name in out], kind)
+    count = len(tensors(out))
     return Graph(module, specs, ["output"] if count == 1 else [f"output_{i}" for i in range(count)], kind)
 
 
@@ -190,8 +194,12 @@ class _OfModule(nn.Module):
         self.net, self.by_name, self.predicted = net, by_name, predicted
         self.names = [spec.name for spec in specs]
 
+    def called(self, *inputs: Tensor) -> Any:
+        """What the net gives, as it gives it."""
+        return self.net(**dict(zip(self.names, inputs, strict=True))) if self.by_name else self.net(*inputs)
+
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        out = self.net(**dict(zip(self.names, inputs, strict=True))) if self.by_name else self.net(*inputs)
+        out = self.called(*inputs)
         return tensors(self.predicted(out) if self.predicted else out)
 
 

@@ -58,8 +58,8 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
     """Write the bundle of what was trained.
 
     Returns:
-        `bundle`, its folder; `ok`, whether every file is proven; `files`, a row each; `int8`, what came of it; `test`,
-        the score on the test split, the exported file's beside that of the run.
+        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8;
+        `test`, the score on the test split, the exported file's beside that of the run.
 
     Raises:
         InputError: The net cannot be exported, or there is a bundle already.
@@ -91,9 +91,15 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         draft.finish(parts, sign_key=wish.sign)
         if wish.as_zip:
             pack(folder, packed)
+<<<<<<< HEAD
     run.write_json(proving.EVIDENCE, {**proof.evidence, "test": final, "table": rows, "said": proof.int8})
     page.write(run.path)
     return {"bundle": str(folder), "ok": proof.holds, "files": rows, "int8": proof.int8, "test": final}
+=======
+    said = {"table": rows, "said": proof.int8, "test": final}
+    run.write_json(proving.EVIDENCE, {**proof.evidence, **said})
+    return {"bundle": str(folder), "ok": proof.holds, **said}
+>>>>>>> graph
 
 
 def _test(subject: Subject, proof: proving.Proof, case: proving.Case) -> dict[str, Any] | None:
@@ -102,7 +108,7 @@ def _test(subject: Subject, proof: proving.Proof, case: proving.Case) -> dict[st
     known = subject.run.read_json("test.json", {})
     if subject.target is None or not len(frame) or known.get("split") != "test":
         return None
-    one = proof.written[-1]
+    one = max(proof.written, key=lambda w: (w.form == "int8", w.form == "onnx"))  # what would be served
     answers = computed(proving.runner(one, case), proving.ways(case).served(subject.records(frame)))
     metric = next((m for m in subject.metrics if m.name == known.get("primary")), subject.metrics[0])
     value = float(metric.score(subject.target(frame), answers))

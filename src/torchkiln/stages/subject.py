@@ -187,13 +187,13 @@ class _OwnRows:
 
     def arrays(self, frame: pl.DataFrame) -> dict[str, Array]:
         split = frame["split"][0] if len(frame) else "val"
-        return self._take(split, frame["place"].cast(pl.Int64).to_numpy())
+        return self._take(split, _places(frame))
 
     def target(self, frame: pl.DataFrame) -> Array:
         """Targets of the rows."""
         store = self.stores[frame["split"][0]]
         assert store is not None
-        found: Array = store.take(frame["place"].to_numpy(), 0)["target"].numpy()
+        found: Array = store.take(_places(frame), 0)["target"].numpy()
         return found
 
     def records(self, frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -228,6 +228,10 @@ class _OwnRows:
         if not inputs:
             raise ExportError("the net cannot be exported: none of the data's entries is a parameter of its forward")
         return {name: value.numpy() for name, value in inputs.items()}
+
+
+def _places(frame: pl.DataFrame) -> Array:
+    return np.array(frame["place"], np.int64)
 
 
 def _spec(name: str, looks: list[Array]) -> ArraySpec:
