@@ -17,15 +17,15 @@ LEGACY = ("torchscript", "TorchScript is legacy: torch itself warns of it; take 
 
 def lines(found: Mapping[str, Any]) -> list[Line]:
     """What `torchkiln.export` found, for the terminal."""
-    rows = [_cells(row) for row in found["files"]]
+    rows = [_cells(row) for row in found["table"]]
     widths = [max(len(cells[i]) for cells in (_HEAD, *rows)) for i in range(len(_HEAD))]
     out = [("bold", _row(_HEAD, widths))]
-    for row, cells in zip(found["files"], rows, strict=True):
+    for row, cells in zip(found["table"], rows, strict=True):
         out.append((_STYLES.get(row["verdict"], ""), _row(cells, widths)))
         out += [("dim", f"  {why}") for why in row["why"]]
-    if found["int8"]:
-        out.append(("", found["int8"]))
-    if any(row["form"] == LEGACY[0] for row in found["files"]):
+    if found["said"]:
+        out.append(("", found["said"]))
+    if any(row["form"] == LEGACY[0] for row in found["table"]):
         out.append(("yellow", LEGACY[1]))
     if test := found["test"]:
         out.append(("", f"test split, {test['rows']:,} rows: {test['metric']} {test['file']:.4f} by the "

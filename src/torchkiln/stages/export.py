@@ -91,15 +91,10 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         draft.finish(parts, sign_key=wish.sign)
         if wish.as_zip:
             pack(folder, packed)
-<<<<<<< HEAD
-    run.write_json(proving.EVIDENCE, {**proof.evidence, "test": final, "table": rows, "said": proof.int8})
-    page.write(run.path)
-    return {"bundle": str(folder), "ok": proof.holds, "files": rows, "int8": proof.int8, "test": final}
-=======
     said = {"table": rows, "said": proof.int8, "test": final}
     run.write_json(proving.EVIDENCE, {**proof.evidence, **said})
+    page.write(run.path)
     return {"bundle": str(folder), "ok": proof.holds, **said}
->>>>>>> graph
 
 
 def _test(subject: Subject, proof: proving.Proof, case: proving.Case) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ ROWS: list[dict[str, Any]] = [
 ]  # fmt: skip
 SAID = "INT8 by static min-max; tried: static min-max: CPU time 32 % at batch 1"
 FOUND: dict[str, Any] = {
-    "bundle": "runs/a/bundle", "files": ROWS, "int8": SAID,
+    "bundle": "runs/a/bundle", "table": ROWS, "said": SAID,
     "test": {"rows": 100, "metric": "accuracy", "file": 0.91, "form": "onnx", "run": 0.92},
 }  # fmt: skip
 EVIDENCE: dict[str, Any] = {
@@ -51,7 +51,7 @@ def test_a_line_a_file_with_its_figures_and_the_reason_below() -> None:
 
 def test_what_is_legacy_is_said_to_be() -> None:
     rows = [{**ROWS[0], "form": "torchscript", "file": "model.ts"}]
-    assert any("TorchScript is legacy" in text for _, text in exported.lines({**FOUND, "files": rows, "test": None}))
+    assert any("TorchScript is legacy" in text for _, text in exported.lines({**FOUND, "table": rows, "test": None}))
     assert not any("legacy" in text for _, text in exported.lines(FOUND))
 
 
