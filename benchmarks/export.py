@@ -32,7 +32,7 @@ def proof(folder: Path, env: Path) -> list[Figure]:
     """Seconds from the run to an ONNX file that is proven."""
     place = resnet(folder)
     found = program("export", place, "onnx")
-    (row,) = found["files"]
+    (row,) = found["table"]
     held = f"max abs / std {row['over_std']:.1e}, agreement {row['agreement']:.4f}: {row['verdict']}"
     good = found["seconds"] <= 60 and row["verdict"] == "proven"
     text = f"{found['seconds']:.1f} s ({found['cpu']:.1f} s CPU)"
@@ -43,11 +43,11 @@ def speed(folder: Path, env: Path) -> list[Figure]:
     """Milliseconds of CPU a picture: eager, ONNX, INT8."""
     place = resnet(folder)
     made = program("export", place, "onnx,int8")
-    if "int8" not in {row["form"] for row in made["files"]}:
-        return [Figure("speed", "INT8 ResNet-18, batch 1", made["int8"], ">= 2.5x ONNX FP32", "", False)]
+    if "int8" not in {row["form"] for row in made["table"]}:
+        return [Figure("speed", "INT8 ResNet-18, batch 1", made["said"], ">= 2.5x ONNX FP32", "", False)]
     found = in_turns({"all": lambda: program("timed", place)}, ROUNDS)["all"]
     eager, plain, int8 = (median(found, name) for name in ("eager", "onnx", "int8"))
-    agreed = next(row["agreement"] for row in made["files"] if row["form"] == "int8")
+    agreed = next(row["agreement"] for row in made["table"] if row["form"] == "int8")
     return [
         Figure("speed", "ONNX FP32, batch 1, 1 thread", f"{plain:.1f} ms, {eager / plain:.2f}x eager", ">= 1x",
                f"eager FP32 channels_last {eager:.1f} ms", plain <= eager),
@@ -65,7 +65,8 @@ def first(folder: Path, env: Path) -> list[Figure]:
         found = in_turns({what: lambda place=place: program("answered", place)}, ROUNDS)[what]  # type: ignore[misc]
         took, whole = median(found, "seconds"), median(found, "wall")
         text = f"{took:.2f} s (its whole process {whole:.2f} s)"
-        figures.append(Figure("first", f"{what}: bundle loaded and the first answer", text, f"<= {most:g} s", "", took <= most))
+        what = f"{what}: bundle loaded and the first answer"
+        figures.append(Figure("first", what, text, f"<= {most:g} s", "", took <= most))
     return figures
 
 

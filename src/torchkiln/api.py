@@ -322,8 +322,8 @@ def export(
         progress: Who shows what happens.
 
     Returns:
-        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8;
-        `test`, the exported file's score on the test split beside the run's.
+        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8; and
+        `test`, the exported file's score beside the run's.
 
     Raises:
         InputError: The run cannot be exported, or there is a bundle already.
@@ -337,11 +337,7 @@ def export(
 
 
 def load(bundle: str | Path) -> nn.Module:
-    """The net of a bundle, or of its zip, with its trained weights, in eval mode.
-
-    Raises:
-        InputError: The bundle is not what was written, or its net was an object from Python.
-    """
+    """The net of a bundle, or of its zip, with its trained weights, in eval mode."""
     with training_extra():
         from torchkiln.stages import use
 

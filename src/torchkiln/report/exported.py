@@ -1,4 +1,4 @@
-"""An export in words: each file with its size, its proof, its speed on this machine and the verdict."""
+"""An export on the terminal and in the report: a line a file, and what is to be said of the whole."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from typing import Any
 from torchkiln.report import words
 
 Json = dict[str, Any]
-COLUMNS = ("file", "size", "proof", "batch 1", "batch 32", "verdict")
+Line = tuple[str, str]
+"""Style and text, as `terminal.show` takes them."""
+_HEAD = ("file", "size", "max diff / std", "agree", "ms b1", "ms b32", "verdict")
+_STYLES = {"proven": "green", "void": "yellow", "unproven": "red"}
+LEGACY = ("torchscript", "TorchScript is legacy: torch itself warns of it; take ONNX or .pt2 where you can")
 
 
-def lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Style and text of each line of an export's table, for a terminal.
-
-    Args:
-        found: As `torchkiln.export` gives it: `table`, `said`, `test` and `bundle`.
-    """
-    rows = [COLUMNS, *(_cells(row) for row in found.get("table") or [])]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    made = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    said: list[tuple[str, str]] = [("dim", made[0])]
-    for row, line in zip(found.get("table") or [], made[1:], strict=True):
-        said.append(("bold" if row.get("verdict") == "proven" else "bold red", line))
-        said += [("", f"  {why}") for why in row.get("why") or []]
-    if found.get("said"):
-        said.append(("dim", str(found["said"])))
-    if any(row.get("form") == "torchscript" for row in found.get("table") or []):
-        said.append(("yellow", "TorchScript is legacy: torch warns of it; take ONNX or .pt2 where you can"))
-    if test := found.get("test"):
-        sides = f"{test['file']:.4f} by the {test['form']} file, {test['run']:.4f} by the run"
-        said.append(("", f"test split, {test['rows']:,} rows: {words.measure(test['metric'])} {sides}"))
-    return [*said, ("dim", f"the bundle: {found['bundle']}")] if found.get("bundle") else said
+def lines(found: Mapping[str, Any]) -> list[Line]:
+    """What `torchkiln.export` found, for the terminal."""
+    rows = [_cells(row) for row in found["table"]]
+    widths = [max(len(cells[i]) for cells in (_HEAD, *rows)) for i in range(len(_HEAD))]
+    out = [("bold", _row(_HEAD, widths))]
+    for row, cells in zip(found["table"], rows, strict=True):
+        out.append((_STYLES.get(row["verdict"], ""), _row(cells, widths)))
+        out += [("dim", f"  {why}") for why in row["why"]]
+    if found["said"]:
+        out.append(("", found["said"]))
+    if any(row["form"] == LEGACY[0] for row in found["table"]):
+        out.append(("yellow", LEGACY[1]))
+    if test := found["test"]:
+        out.append(("", f"test split, {test['rows']:,} rows: {test['metric']} {test['file']:.4f} by the "
+                        f"{test['form']} file, {test['run']:.4f} by the run"))  # fmt: skip
+    return [*out, ("dim", f"the bundle: {found['bundle']}")]
 
 
 def section(evidence: Mapping[str, Any] | None) -> Json | None:
@@ -42,45 +41,15 @@ def section(evidence: Mapping[str, Any] | None) -> Json | None:
     """
     if not evidence or not evidence.get("table"):
         return None
+    rows, eager = evidence["table"], (evidence.get("cpu_ms") or {}).get("eager") or {}
     return {
-        "columns": COLUMNS,
-        "rows": [
-            {
-                "cells": _cells(row),
-                "good": row.get("verdict") == "proven",
-                "why": [str(w) for w in row.get("why") or []],
-            }
-            for row in evidence["table"]
-        ],
+        "columns": _HEAD,
+        "rows": [{"cells": _cells(row), "good": row["verdict"] == "proven", "why": row["why"]} for row in rows],
         "metrics": _metrics(evidence.get("metrics") or {}),
         "n": words.finite(evidence.get("rows")),
+        "eager": " and ".join(f"{eager[size]:.2f} ms" for size in ("1", "32") if size in eager),
         "said": str(evidence.get("said") or ""),
-        "eager": _milliseconds((evidence.get("cpu_ms") or {}).get("eager") or {}),
     }
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    times = row.get("cpu_ms") or {}
-    size = words.finite(row.get("bytes"))
-    return (
-        str(row.get("file")),
-        words.memory(None if size is None else size / 1e6),
-        _proof(row),
-        *(_milliseconds(times).get(n, words.MISSING) for n in ("1", "32")),
-        str(row.get("verdict")),
-    )
-
-
-def _proof(row: Mapping[str, Any]) -> str:
-    """The figure that its gate looks at: how far the numbers are, or how many answers agree."""
-    if row.get("form") == "int8":
-        return f"{words.share(row.get('agreement'))} agree"
-    far = words.finite(row.get("over_std"))
-    return words.MISSING if far is None else f"{far:.1e} of std"
-
-
-def _milliseconds(times: Mapping[str, Any]) -> dict[str, str]:
-    return {n: f"{words.figure(ms, 3)} ms" for n, ms in times.items() if words.finite(ms) is not None}
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Json | None:
@@ -88,13 +57,34 @@ def _metrics(metrics: Mapping[str, Any]) -> Json | None:
     if not metrics:
         return None
     names = list(next(iter(metrics.values())))
-    rows = [
+    sides = [
         ("the trained net" if side == "reference" else side, [_score(found.get(name) or {}) for name in names])
         for side, found in metrics.items()
     ]
-    return {"names": [words.measure(name) for name in names], "rows": rows}
+    return {"names": [words.measure(name) for name in names], "sides": sides}
 
 
 def _score(one: Mapping[str, Any]) -> str:
     value, low, high = (one.get(k) for k in ("value", "low", "high"))
     return f"{words.score(value, low, high)} {words.interval(value, low, high)}".strip()
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    far = row["over_std"]
+    return (
+        row["file"],
+        _size(row["bytes"]),
+        "-" if far is None else f"{far:.1e}",
+        f"{row['agreement']:.4f}",
+        *(f"{row['cpu_ms'][size]:.2f}" for size in ("1", "32")),
+        row["verdict"],
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def _row(cells: tuple[str, ...], widths: list[int]) -> str:
+    first, *rest, last = zip(cells, widths, strict=True)
+    return "  ".join([f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in rest), last[0]])

@@ -15,6 +15,7 @@ from torchkiln.deploy.prove import computed
 from torchkiln.errors import ExportError, RunError
 from torchkiln.recipe import load as recipes
 from torchkiln.registry import did_you_mean
+from torchkiln.report import page
 from torchkiln.runs.directory import FULL_DISK, RECIPE, RunDirectory
 from torchkiln.runs.progress import Progress
 from torchkiln.stages import bundling, from_parts, proving
@@ -120,6 +121,7 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
             mar.pack(folder, folder.with_name(f"{folder.name}.mar"), parts["name"])
     said = {"table": rows, "said": proof.int8, "test": final}
     run.write_json(proving.EVIDENCE, {**proof.evidence, **said})
+    page.write(run.path)
     return {"bundle": str(folder), "ok": proof.holds, **said}
 
 
