@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchkiln.checks import asking
-from torchkiln.errors import InputError, MissingExtra, RecipeError, RunError, RunFailed
+from torchkiln.errors import InputError, RecipeError, RunError
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
-from torchkiln.runs import environment
-from torchkiln.runs.directory import CHILD, FULL_DISK, RECIPE, Place, RunDirectory, next_name
+from torchkiln.runs.directory import CHILD, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
 from torchkiln.stages import given
+from torchkiln.stages.on_demand import full_disk, training_extra
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,6 +54,10 @@ class Run:
     def predict(self, inputs: Any) -> pl.DataFrame:
         """As `torchkiln.predict`."""
         return predict(self.path, inputs)
+
+    def export(self, out: str | Path | None = None, **wish: Any) -> dict[str, Any]:
+        """As `torchkiln.export`."""
+        return export(self.path, out, **wish)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -137,7 +140,7 @@ def fit(
     place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
     if directory is None and CHILD not in os.environ:
         RunDirectory.check_free(place.path, overwrite)
-    with _training_extra(), _full_disk(directory.path if directory else place.path):
+    with training_extra(), full_disk(directory.path if directory else place.path):
         from torchkiln.stages import from_parts, from_recipe
         from torchkiln.stages.going_on import Wish
 
@@ -188,7 +191,7 @@ def plan(
         raise RunError(f"{file.parent} is no folder to write {file.name} to; make it, or choose another with --out")
     given.check(recipe, model, data)
     loaded = given.recipe_of(recipe, overrides, model, target)
-    with _training_extra():
+    with training_extra():
         from torchkiln.stages import planning
 
         found = planning.plan(loaded, _parts(loaded, model, loss, optimizer, data), progress or Progress(), anew)
@@ -232,7 +235,7 @@ def profile(
                           "KEY=VALUE")  # fmt: skip
     given.check(recipe, model, data)
     loaded = recipes.load(run.path / RECIPE) if run is not None else given.recipe_of(recipe, overrides, model, target)
-    with _training_extra():
+    with training_extra():
         from torchkiln.stages import from_parts, from_recipe
         from torchkiln.stages import profile as stage
 
@@ -260,7 +263,7 @@ def test(  # a verb of ours and no test of pytest's
         run: The run, or its directory.
         data: Labelled data of the same form; None: the run's own test split, which rewrites test.json.
     """
-    with _training_extra():
+    with training_extra():
         from torchkiln.stages import use
 
         return use.test(_open(run), data, progress or Progress())
@@ -281,13 +284,43 @@ def predict(
     """
     if out is not None:
         _writer_suffix(Path(out))
-    with _training_extra():
+    with training_extra():
         from torchkiln.stages import use
 
         table = use.predict(_open(run), inputs)
     if out is not None:
         _write_table(table, Path(out))
     return table
+
+
+def export(
+    run: str | Path | Run,
+    out: str | Path | None = None,
+    *,
+    formats: Sequence[str] = ("onnx", "pt2"),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a run's bundle: its net in files that others can run, with all that is needed to serve it.
+
+    Args:
+        run: The run, or its directory.
+        out: The bundle's folder; None: `bundle` in the run directory.
+        formats: Of onnx, pt2.
+        overwrite: Replace a bundle that is there, once the new one is whole.
+        progress: Who shows what happens.
+
+    Returns:
+        `bundle`, its folder; `ok`, whether every file is proven; `files`, a row each.
+
+    Raises:
+        InputError: The run cannot be exported, or there is a bundle already.
+    """
+    with training_extra():
+        from torchkiln.stages import export as stage
+
+        wish = stage.Wish(formats, None if out is None else Path(out), overwrite)
+        return stage.export(_open(run), wish, progress or Progress())
 
 
 def report(run: str | Path | Run) -> Path:
@@ -367,34 +400,3 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
             table.write_parquet(file)
         case _:
             table.write_ndjson(file)
-
-
-@contextmanager
-def _training_extra() -> Iterator[None]:
-    """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
-    environment.spare_waiting()
-    try:
-        from torchkiln.stages.on_demand import load_training
-
-        load_training()
-        yield
-    except ModuleNotFoundError as error:
-        brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",
-                  "psutil": "train", "safetensors": "train", "tokenizers": "train", "transformers": "text",
-                  "timm": "timm"}  # fmt: skip
-        name = (error.name or "").partition(".")[0]
-        if name not in brings:
-            raise
-        raise MissingExtra(name, brings[name]) from error
-
-
-@contextmanager
-def _full_disk(run: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        where = f" at {error.filename}" if error.filename else ""
-        onward = f"torchkiln fit --resume {run}" if (run / RECIPE).is_file() else "start again"
-        raise RunFailed(f"the disk is full{where}; make room, then: {onward}") from error

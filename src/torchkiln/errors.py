@@ -8,7 +8,8 @@ KilnError                   base: `except torchkiln.KilnError` catches all that 
 │   ├── ModelError    K400  a model, loss, optimizer or weights that cannot be had or do not fit
 │   ├── MissingExtra  K500  an optional part of torchkiln that is not installed
 │   ├── BundleError   K600  a bundle that is damaged, changed, unsigned, unproven or cannot be written
-│   └── RecordError   K700  what a model is asked about does not fit its schema
+│   ├── RecordError   K700  what a model is asked about does not fit its schema
+│   └── ExportError   K800  a net that cannot be exported, or a file of it that does not answer as it does
 └── RunFailed         K900  training began and could not go on; the command line exits with 1
 """
 
@@ -91,6 +92,12 @@ class RecordError(InputError):
     """A record that does not fit the model's schema; names the record and the field."""
 
     code = "K700"
+
+
+class ExportError(InputError):
+    """A net that cannot be exported, or a file of it that does not answer as it does."""
+
+    code = "K800"
 
 
 class RunFailed(KilnError):

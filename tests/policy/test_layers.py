@@ -24,6 +24,7 @@ FLOORS = (
     ("stages",),
     ("api",),
     ("cli_checks",),
+    ("cli_deploy",),
     ("cli",),
     ("torchkiln", "__main__"),
 )
@@ -38,6 +39,7 @@ WITHOUT_TORCH = (
     "serving",
     "report",
     "cli_checks",
+    "cli_deploy",
     "cli",
 )
 TORCH = ("torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning", "transformers", "timm")

@@ -37,6 +37,8 @@ class Trained:
     net: nn.Module
     codec: Codec
     device: str
+    weights: Path
+    """The file that they were read from."""
 
 
 def load(run: RunDirectory) -> Trained:
@@ -58,9 +60,9 @@ def load(run: RunDirectory) -> Trained:
         ) from error
     task: Task = task_class(recipe, codec)
     net = task.build(fresh=False)
-    training.load_best(net, run)
+    weights = training.load_best(net, run) / "weights.safetensors"
     device = available(recipe.train.device)
-    return Trained(recipe, task, net.to(device), codec, device)
+    return Trained(recipe, task, net.to(device), codec, device, weights)
 
 
 def test(run: RunDirectory, data: str | Path | None, progress: Progress) -> dict[str, Any]:
