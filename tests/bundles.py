@@ -14,9 +14,10 @@ import polars as pl
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from torchkiln.bundle import schema
 from torchkiln.bundle.write import Draft
 from torchkiln.codec import table_fit
-from torchkiln.codec.base import Codec
+from torchkiln.codec.base import ArraySpec, Axis, Codec
 from torchkiln.codec.image import ImageCodec
 from torchkiln.codec.target import Labels, Number
 from torchkiln.codec.text import NgramCodec, TokenCodec
@@ -132,7 +133,9 @@ def write(
         "run_id": "0" * 8,
         "task": "custom" if codec is None else "made_by_hand",
         "prediction_kind": kind,
-        "inputs": [{"name": n, "dtype": d, "shape": s} for n, d, s in given],
+        "inputs": [
+            {"name": n, "dtype": d, "shape": s, **({"pad": 0} if codec and None in s[1:] else {})} for n, d, s in given
+        ],
         "outputs": [{"name": name, "dtype": "float32", "shape": shape}],
         "models": {"onnx": {"file": "model.onnx", "proven": True, "inputs": {}, "outputs": {}}},
         "serve": "onnx",
@@ -147,14 +150,11 @@ def write(
             (draft.path / file).parent.mkdir(parents=True, exist_ok=True)
             (draft.path / file).write_bytes(content)
         given_parts = {**usual, **(parts or {})}
-        (draft.path / "schema.json").write_text(json.dumps(_schema(codec, given_parts)), encoding="utf-8")
+        axes = [Axis("batch"), Axis("length", 9)]
+        specs = [ArraySpec(n, d, tuple(axes[i] if x is None else x for i, x in enumerate(s))) for n, d, s in given]
+        described = schema.make(codec, specs, usual["outputs"], kind)
+        (draft.path / "schema.json").write_text(json.dumps(described), encoding="utf-8")
         return draft.finish(given_parts, **finish)
-
-
-def _schema(codec: Codec | None, parts: dict[str, Any]) -> dict[str, Any]:
-    fields = [f.column for f in codec.inputs.fields] if hasattr(codec and codec.inputs, "fields") else []
-    names = fields or ([codec.inputs.column] if codec else [t["name"] for t in parts["inputs"]])
-    return {"request": {"properties": {name: {} for name in names}}, "classes": CLASSES, "limits": {}}
 
 
 def _model(

@@ -89,9 +89,22 @@ class BundleError(InputError):
 
 
 class RecordError(InputError):
-    """A record that does not fit the model's schema; names the record and the field."""
+    """A record that does not fit the model's schema.
+
+    Args:
+        text: One sentence that names the record and the field.
+        record: Its place among those of the request.
+        field: The field's name.
+        too_large: Whether only its size is wrong.
+    """
 
     code = "K700"
+
+    def __init__(
+        self, text: str, *, record: int | None = None, field: str | None = None, too_large: bool = False
+    ) -> None:
+        self.record, self.field, self.too_large = record, field, too_large
+        super().__init__(text)
 
 
 class ExportError(InputError):

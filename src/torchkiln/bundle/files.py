@@ -7,7 +7,8 @@ import re
 import stat
 from pathlib import Path, PurePosixPath
 
-from torchkiln.bundle.manifest import MANIFEST, UNLISTED, Manifest, parse, stored
+from torchkiln.bundle import external
+from torchkiln.bundle.manifest import MANIFEST, UNLISTED, WITHOUT_TORCH, Manifest, parse, stored
 from torchkiln.errors import BundleError
 
 MOST_FILES = 1000
@@ -33,8 +34,10 @@ def check(folder: Path) -> Manifest:
     for kind, model in manifest.models.items():
         if model.file not in manifest.files:
             raise BundleError(f"{folder / MANIFEST} names no file {model.file!r}, which is to be its model {kind!r}")
-    for name, expected in sorted(manifest.files.items()):
-        _compare(folder / name, expected.size, expected.sha256)
+    _compare(folder, manifest)
+    graphs = {model.file for form, model in manifest.models.items() if form in WITHOUT_TORCH}
+    for name in sorted(graphs | {name for name in manifest.files if name.endswith(".onnx")}):
+        _check_external(folder, name, manifest)
     return manifest
 
 
@@ -79,9 +82,26 @@ def check_name(name: str, where: Path) -> None:
         raise BundleError(f"{where}: {name!r} is no name of a file inside a bundle")
 
 
-def _compare(file: Path, size: int, digest: str) -> None:
-    found = file.stat().st_size
-    if found != size:
-        raise BundleError(f"{file} has {found:,} bytes and the manifest says {size:,}; {_MEND}")
-    if stored(file).sha256 != digest:
-        raise BundleError(f"{file} was changed: its digest is not that of the manifest; {_MEND}")
+def _check_external(folder: Path, name: str, manifest: Manifest) -> None:
+    """Weights outside of an ONNX file may lie beside it, and be files of the bundle; nowhere else."""
+    for location in external.locations(folder / name):
+        check_name(location, folder / name)
+        if "/" in location or (PurePosixPath(name).parent / location).as_posix() not in manifest.files:
+            raise BundleError(
+                f"{folder / name} keeps weights in {location!r}, which is no file beside it in the bundle"
+            )
+
+
+def _compare(folder: Path, manifest: Manifest) -> None:
+    """Sizes first, since they cost nothing; a file that lies there under two names is read once."""
+    for name, expected in sorted(manifest.files.items()):
+        if (size := (folder / name).stat().st_size) != expected.size:
+            raise BundleError(f"{folder / name} has {size:,} bytes and the manifest says {expected.size:,}; {_MEND}")
+    known: dict[tuple[int, int], str] = {}
+    for name, expected in sorted(manifest.files.items()):
+        about = (folder / name).stat()
+        place = (about.st_dev, about.st_ino)
+        if place not in known:
+            known[place] = stored(folder / name).sha256
+        if known[place] != expected.sha256:
+            raise BundleError(f"{folder / name} was changed: its digest is not that of the manifest; {_MEND}")

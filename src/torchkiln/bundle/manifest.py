@@ -15,6 +15,8 @@ FORMAT = 1
 MANIFEST, SIGNATURE, BENCH = "manifest.json", "signature.json", "bench.json"
 UNLISTED = frozenset({MANIFEST, SIGNATURE, BENCH})
 """Files that the manifest does not name: itself, what is signed after it, and what a machine measured later."""
+WITHOUT_TORCH = ("onnx", "int8")
+"""Forms of a model that ONNX Runtime runs."""
 _MOST_BYTES = 4 << 20
 
 

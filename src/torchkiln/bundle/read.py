@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from torchkiln.bundle import files, records
-from torchkiln.bundle.manifest import MANIFEST, Manifest
+from torchkiln.bundle import archive, files, records, signing
+from torchkiln.bundle.manifest import MANIFEST, WITHOUT_TORCH, Manifest
 from torchkiln.bundle.session import BATCH, Session
 from torchkiln.codec.base import Array, Arrays, Codec
 from torchkiln.errors import BundleError
-
-WITHOUT_TORCH = ("onnx", "int8")
-"""Forms of a model that ONNX Runtime runs."""
 
 
 class Bundle:
@@ -37,6 +36,7 @@ class Bundle:
     ) -> None:
         self.path, self.manifest, self.schema, self.codec = path, manifest, schema, codec
         self.session, self.digest = session, digest
+        self._reader = records.Reader(codec, manifest, schema)
 
     def predict(self, given: Any, batch_size: int = BATCH) -> list[dict[str, Any]]:
         """An answer for each record.
@@ -48,8 +48,7 @@ class Bundle:
         Raises:
             InputError: Names the record and the field.
         """
-        arrays = records.arrays(given, self.codec, self.manifest, self.schema)
-        return self.decode(self.session.compute(arrays, batch_size))
+        return self.decode(self.session.compute(self._reader.arrays(given), batch_size))
 
     def encode(self, given: Sequence[Mapping[str, Any]]) -> Arrays:
         """The arrays of records as they come from JSON.
@@ -57,7 +56,7 @@ class Bundle:
         Raises:
             InputError: Names the record and the field: `records[3].age: ...`.
         """
-        return records.encode(given, self.codec, self.manifest, self.schema)
+        return self._reader.encode(given)
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name for one batch of arrays."""
@@ -102,8 +101,26 @@ def load(
     Raises:
         BundleError: Names the file that is missing, too many, changed, unsigned or unproven.
     """
-    folder = Path(path)
+    given = Path(path)
+    if not given.is_file():
+        return _loaded(given, require_signature, allow_unproven, model, threads)
+    folder = archive.unpack(given)
+    try:
+        made = _loaded(folder, require_signature, allow_unproven, model, threads)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, BundleError):
+            raise BundleError(str(error).replace(str(folder), str(given))) from error
+        raise
+    weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
+    return made
+
+
+def _loaded(
+    folder: Path, require_signature: Path | None, allow_unproven: bool, model: str | None, threads: int | None
+) -> Bundle:
     manifest = files.check(folder)
+    signing.check(folder, require_signature)
     form = model or manifest.serve
     if form not in WITHOUT_TORCH or form not in manifest.models:
         has = ", ".join(name for name in manifest.models if name in WITHOUT_TORCH) or "none"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from torchkiln.bundle.manifest import Manifest, ModelFile, Tensor
+from torchkiln.bundle.manifest import Manifest, ModelFile
 from torchkiln.codec.base import Array, Arrays, Ragged
 from torchkiln.errors import BundleError
 from torchkiln.runs import environment
@@ -64,29 +64,68 @@ class Session:
     def compute(self, arrays: Arrays, batch_size: int = BATCH) -> dict[str, Array]:
         """Outputs by name for any number of rows; those of like length share a batch, so that little is padded."""
         rows = len(next(iter(arrays.values())))
-        ragged = [a for a in arrays.values() if isinstance(a, Ragged)]
-        order = np.argsort(ragged[0].lengths, kind="stable") if ragged else np.arange(rows)
         out: dict[str, Array] = {}
-        for start in range(0, rows, batch_size):
-            indices = order[start : start + batch_size]
+        for indices in self._batches(arrays, rows, batch_size):
             found = self.run({n: a.padded(indices) if isinstance(a, Ragged) else a[indices] for n, a in arrays.items()})
             for name, value in found.items():
                 if name not in out:
                     out[name] = np.empty((rows, *value.shape[1:]), value.dtype)
                 out[name][indices] = value
-        return out or {t.name: _none(t) for t in self.outputs}
+        return out or {t.name: np.empty((0, *(n or 0 for n in t.shape[1:])), t.dtype) for t in self.outputs}
+
+    def _batches(self, arrays: Arrays, rows: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Indices of rows that go together: of like length, and of the very same where the net knows no padding."""
+        lengths = {name: a.lengths for name, a in arrays.items() if isinstance(a, Ragged)}
+        order = np.lexsort(list(lengths.values())[::-1]) if lengths else np.arange(rows)
+        apart = np.zeros(max(0, rows - 1), bool)
+        for tensor in self.inputs:
+            if tensor.name in lengths and tensor.pad is None:
+                apart |= np.diff(lengths[tensor.name][order]) != 0
+        for group in np.split(order, np.flatnonzero(apart) + 1):
+            for start in range(0, len(group), batch_size):
+                yield group[start : start + batch_size]
 
 
 def cores() -> int:
-    """Threads that compute at once here: the processors of this process, less where a quota holds it back."""
-    quota = _quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
-    return max(1, min(environment.cores(), math.ceil(quota) if quota else os.cpu_count() or 1))
+    """Threads that can compute at once here: processors of this process, or fewer where control groups grant less."""
+    granted = quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    return environment.cores() if granted is None else max(1, min(environment.cores(), math.ceil(granted)))
 
 
-def _quota(root: Path, own: Path) -> float | None:
-    """Processors that control groups grant, of version 1 or 2; None without a limit."""
-    return None
+def quota(root: Path, own: Path) -> float | None:
+    """Processors that control groups, of version 1 or 2, grant a process; None without a limit.
+
+    A container may not see the path that the system names, but its own group as the root; and every group
+    above holds too.
+
+    Args:
+        root: Where control groups are mounted.
+        own: The process's list of its groups.
+    """
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return None
+    found: list[float] = []
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = [root / controllers, root / "cpu"] if controllers else [root, root / "unified"]
+        for mount in mounts:
+            group = mount / path.lstrip("/")
+            found += [share for folder in (group, *group.parents) if folder.is_relative_to(mount)
+                      if (share := _granted(folder)) is not None]  # fmt: skip
+    return min(found, default=None)
 
 
-def _none(tensor: Tensor) -> Array:
-    return np.empty((0, *(size or 0 for size in tensor.shape[1:])), tensor.dtype)
+def _granted(group: Path) -> float | None:
+    """Processors of one group: version 2 writes `QUOTA PERIOD` into one file, 1 into two; -1 is none."""
+    try:
+        if (group / "cpu.max").is_file():
+            words = (group / "cpu.max").read_text().split()
+        else:
+            words = [(group / f"cpu.cfs_{part}_us").read_text() for part in ("quota", "period")]
+        share = int(words[0]) / int(words[1])
+    except (OSError, ValueError, IndexError, ZeroDivisionError):  # `max` is no number, and means none
+        return None
+    return share if share > 0 else None

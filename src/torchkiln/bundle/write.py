@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from torchkiln.bundle import files
-from torchkiln.bundle.manifest import MANIFEST, UNLISTED, make, stored
+from torchkiln.bundle import files, signing
+from torchkiln.bundle.manifest import MANIFEST, SIGNATURE, UNLISTED, make, stored
 from torchkiln.errors import BundleError
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
@@ -64,6 +64,8 @@ class Draft:
         names = [name for name in files.listed(self.path) if name not in UNLISTED]
         content = make(parts, {name: stored(self.path / name) for name in names})
         (self.path / MANIFEST).write_bytes(content)
+        if sign_key is not None:
+            (self.path / SIGNATURE).write_bytes(signing.sign(content, sign_key))
         for name in files.listed(self.path):
             _flush(self.path / name)
         _flush(self.path)
