@@ -147,7 +147,7 @@ class Repository:
         for path in self.paths:
             for model in _found(path):
                 if model.name in self.models:
-                    raise InputError(f"{path}: a model of the name {model.name!r} is there already; rename one of them")
+                    raise InputError(f"{path}: a model of the name {model.name!r} is there already; name one: NAME={path}")
                 self.models[model.name] = model
         if not self.models:
             raise InputError(f"{self.paths[0]} holds no bundle; make one: torchkiln export RUN")
@@ -340,7 +340,14 @@ def _drain(served: Served) -> None:
 
 
 def _found(path: Path) -> list[Model]:
-    """What a path holds: one model, or those of a folder."""
+    """What a path holds, or `NAME=PATH`: one model, or those of a folder."""
+    name, _, named = str(path).partition("=")
+    if named and not path.exists() and NAME.fullmatch(name):
+        models = _found(Path(named))
+        if len(models) > 1:
+            raise InputError(f"{path}: {named} holds {len(models)} models; a name is for one")
+        models[0].name = name
+        return models
     if path.is_file() or (path / MANIFEST).is_file():
         return [Model(_name(path), paths={"1": path})]
     if (path / "bundle" / MANIFEST).is_file():

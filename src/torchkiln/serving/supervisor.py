@@ -45,7 +45,7 @@ def serve(settings: Settings, said: Callable[[str], None] = lambda line: None) -
 
     Args:
         settings: Checked here first.
-        said: Called with the address once it is listened on.
+        said: Called with the address once all workers answer.
 
     Raises:
         KilnError: Something is wrong with the settings or the bundles; nothing was served.
@@ -61,12 +61,11 @@ def serve(settings: Settings, said: Callable[[str], None] = lambda line: None) -
         # Imported before the workers part, so that a new one starts in a moment and shares the memory.
         from torchkiln.serving import worker
 
-        said(f"{address} with {count} worker{'s' if count > 1 else ''}")
         if count == 1:
             fleet.started(0)
-            worker.run(settings, sockets[0], fleet, 0)
+            worker.run(settings, sockets[0], fleet, 0, lambda: said(address))
             return 0
-        return _Supervisor(settings, sockets, fleet, worker.run).run()
+        return _Supervisor(settings, sockets, fleet, worker.run).run(lambda: said(f"{address} ({count} workers)"))
 
 
 class _Supervisor:
@@ -87,12 +86,14 @@ class _Supervisor:
         self.children = [_Child(i, one) for i, one in enumerate(sockets)]
         self.code = 0
 
-    def run(self) -> int:
+    def run(self, ready: Callable[[], None]) -> int:
+        """Until a signal; `ready` is called once all workers are, for the first time."""
         signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         for child in self.children:
             self.fleet.started(child.number)
             self._start(child)
+        said = False
         while True:
             got = signal.sigtimedwait(signals, _TICK)
             if got is not None and got.si_signo in (signal.SIGTERM, signal.SIGINT):
@@ -100,6 +101,9 @@ class _Supervisor:
             if not self._tend():
                 self._stop()
                 return self.code
+            if not said and self.fleet.trouble() is None:
+                said = True
+                ready()
 
     def _start(self, child: _Child) -> None:
         child.since, child.moved = time.monotonic(), False

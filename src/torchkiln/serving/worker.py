@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,9 +44,12 @@ class Worker(uvicorn.Server):
         app: Of this worker.
         desk: Its other routes.
         fleet, number: This worker's place among all.
+        ready: Called once requests are answered.
     """
 
-    def __init__(self, settings: Settings, app: App, desk: Desk, fleet: Fleet, number: int) -> None:
+    def __init__(
+        self, settings: Settings, app: App, desk: Desk, fleet: Fleet, number: int, ready: Callable[[], None]
+    ) -> None:
         connection = type("Connection", (Connection,), {"limits": settings.limits})
         context = settings.tls()
         config = uvicorn.Config(
@@ -55,6 +59,7 @@ class Worker(uvicorn.Server):
         )  # fmt: skip
         super().__init__(config)
         self.settings, self.app, self.desk, self.fleet, self.number = settings, app, desk, fleet, number
+        self._ready = ready
         self._parent = os.getppid()
         self._end: float | None = None
         self._due = {"sweep": 0.0, "flush": 0.0, "publish": 0.0, "watch": 0.0}
@@ -74,6 +79,7 @@ class Worker(uvicorn.Server):
         now = time.monotonic()
         if self.desk.catch_up() and self.app.phase == "starting":
             self.app.phase = "ready"
+            self._ready()
         self.fleet.beat(self.number, self.app.phase == "ready", self.desk.carried_out)
         if self._is_due("sweep", SWEEP_SECONDS, now):
             at = asyncio.get_running_loop().time()
@@ -106,7 +112,7 @@ class Worker(uvicorn.Server):
         return now - self._quiet_since > _LINGER_SECONDS
 
 
-def build(settings: Settings, fleet: Fleet, number: int) -> Worker:
+def build(settings: Settings, fleet: Fleet, number: int, ready: Callable[[], None] = lambda: None) -> Worker:
     """A worker with its models loaded.
 
     Raises:
@@ -122,7 +128,7 @@ def build(settings: Settings, fleet: Fleet, number: int) -> Worker:
     app = App(repository, settings.limits, metrics, log, sample, tokens)
     desk = Desk(app, fleet, number, admin=settings.loopback)
     app.other = desk
-    return Worker(settings, app, desk, fleet, number)
+    return Worker(settings, app, desk, fleet, number, ready)
 
 
 def _load(
@@ -131,13 +137,15 @@ def _load(
     return served.load(name, version, path, options, limits, metrics)
 
 
-def run(settings: Settings, listening: socket.socket, fleet: Fleet, number: int) -> None:
-    """Answer until a signal says to stop."""
+def run(
+    settings: Settings, listening: socket.socket, fleet: Fleet, number: int, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Answer until a signal says to stop; `ready` is called once requests are answered."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     sys.setswitchinterval(_SWITCH_SECONDS)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    worker = build(settings, fleet, number)
+    worker = build(settings, fleet, number, ready)
     # What was made until now stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
