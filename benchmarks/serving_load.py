@@ -41,7 +41,7 @@ class Client(asyncio.Protocol):
         if self.loop.time() > self.end:
             self.transport.close()
             return
-        self.sent = self.loop.time()
+        self.sent = time.perf_counter()
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
@@ -57,7 +57,7 @@ class Client(asyncio.Protocol):
         if len(self.buffer) < self.due:
             return
         status, self.buffer, self.due = int(self.buffer[9:12]), self.buffer[self.due :], -1
-        now = self.loop.time()
+        now = time.perf_counter()
         self.seen[status].append(now - self.sent)
         if self.pause:
             self.loop.call_later(max(0.0, self.sent + self.pause - now), self.ask)
@@ -66,7 +66,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.loop.time() < self.end:
-            self.seen[0].append(self.loop.time() - self.sent)
+            self.seen[0].append(time.perf_counter() - self.sent)
         if not self.done.done():
             self.done.set_result(None)
 
@@ -78,7 +78,9 @@ async def load(where: str, request: bytes, connections: int, seconds: float, pau
     seen: dict[int, list[float]] = collections.defaultdict(list)
     end = loop.time() + seconds
     begun = time.perf_counter()
-    made = [loop.create_connection(lambda: Client(request, seen, end, pause), host, int(port)) for _ in range(connections)]
+    made = [
+        loop.create_connection(lambda: Client(request, seen, end, pause), host, int(port)) for _ in range(connections)
+    ]
     clients = [protocol for _, protocol in await asyncio.gather(*made)]
     _, late = await asyncio.wait([client.done for client in clients], timeout=seconds + 30)
     took = time.perf_counter() - begun

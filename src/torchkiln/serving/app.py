@@ -21,6 +21,7 @@ from torchkiln.serving import body as bodies
 from torchkiln.serving import oip, records
 from torchkiln.serving.batcher import Waiting
 from torchkiln.serving.body import Headers, Receive, Scope, Send
+from torchkiln.serving.http import respond
 from torchkiln.serving.limits import Limits
 from torchkiln.serving.log import Line, Log, Sample
 from torchkiln.serving.metrics import Metrics
@@ -35,7 +36,7 @@ _TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _encode = msgspec.json.encode
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One request for predictions, as far as it has come."""
 
@@ -44,6 +45,7 @@ class Call:
     version: str | None
     oip: bool
     begun: float
+    cycle: Any
     served: Served | None = None
     rows: int = 0
     waiting: Waiting | None = None
@@ -105,7 +107,7 @@ class App:
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send, way: tuple[Model, str | None, bool]) -> None:
         headers: Headers = dict(scope["headers"])
-        call = Call(self.request_id(headers), *way, time.perf_counter())
+        call = Call(self.request_id(headers), *way, time.perf_counter(), scope.pop("cycle", None))
         status, error = 200, ""
         call.headers = {b"content-type": JSON}
         try:
@@ -133,7 +135,6 @@ class App:
             raise busy(f"this server is {self.phase}")
         served = call.served = call.model.find(call.version, call.id)
         deadline = self._deadline(headers)
-        cycle = scope.pop("cycle", None)
         batcher = served.batcher
         batcher.admit()
         try:
@@ -149,7 +150,7 @@ class App:
         except BaseException:
             batcher.withdraw()
             raise
-        call.waiting = batcher.submit(arrays, deadline, cycle)
+        call.waiting = batcher.submit(arrays, deadline, call.cycle)
         call.rows = call.waiting.rows
         found = await served.outputs(call.waiting)
         other = call.model.shadow(served)
@@ -179,8 +180,10 @@ class App:
         trace = asked.get(b"traceparent")
         if trace is not None and _TRACE.fullmatch(trace):
             headers.append((b"traceparent", trace))
-        if self.phase == "draining":
-            headers.append((b"connection", b"close"))
+        if self.phase == "draining" and call.cycle is not None:
+            call.cycle.keep_alive = False
+        if call.cycle is not None and respond(call.cycle, status, headers, content):
+            return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -198,9 +201,9 @@ class App:
         if self.log:
             one = call.waiting
             self.log.add(Line(
-                time.time(), call.id, scope["method"], scope["path"], status, round(seconds * 1e3, 3), call.model.name,
-                served.version if served else "", call.rows, round(one.waited * 1e3, 3) if one else 0.0,
-                round(one.computed * 1e3, 3) if one else 0.0, (scope.get("client") or ("",))[0],
+                time.time(), call.id, scope["method"], scope["path"], status, int(seconds * 1e6), call.model.name,
+                served.version if served else "", call.rows, int(one.waited * 1e6) if one else 0,
+                int(one.computed * 1e6) if one else 0, (scope.get("client") or ("",))[0],
                 headers.get(b"traceparent", b"").decode("latin-1")[:64], error,
             ))  # fmt: skip
 

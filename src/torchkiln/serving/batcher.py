@@ -82,6 +82,7 @@ class Batcher:
         self.rows = 0  # that wait
         self.admitted = 0  # requests that may come in and have not yet: each will have a row at least
         self.running: list[Waiting] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # asking for the running one costs a call to the system
         self._waiting: deque[Waiting] = deque()
         self._turn = False  # a turn of the loop that takes a batch is due
         self._sweeping = False
@@ -112,7 +113,8 @@ class Batcher:
         key, rows = _key(arrays)
         if self.rows and self.rows + rows > self.most:
             raise busy(f"the queue has no room for {rows} rows ({self.rows} of {self.most} wait)")
-        loop = asyncio.get_running_loop()
+        loop = self._loop or asyncio.get_running_loop()
+        self._loop = loop
         one = Waiting(arrays, rows, deadline, cycle, loop.create_future(), key)
         self._waiting.append(one)
         self.rows += rows

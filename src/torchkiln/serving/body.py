@@ -103,7 +103,8 @@ def parse(body: bytes, limits: Limits) -> Any:
         raise Refusal(400, f"the body is no valid JSON ({error}); NaN and Infinity are none") from None
     # Each key brings a colon. As many colons as keys that were kept: none was there twice. Otherwise they may stand
     # in texts, and a slower reader looks.
-    if body.count(b":") != _keys(value):
+    colons = body.count(b":")
+    if not (type(value) is dict and colons == len(value)) and colons != _keys(value):
         try:
             json.loads(body, object_pairs_hook=_no_key_twice)
         except (ValueError, RecursionError):
@@ -112,21 +113,16 @@ def parse(body: bytes, limits: Limits) -> Any:
 
 
 def _keys(value: Any) -> int:
-    """Keys of an object, of those in its lists, and of theirs: what requests for predictions have."""
+    """Keys of an object, or of those in a list, and of theirs: what requests for predictions have."""
     if type(value) is list:
-        return sum([len(one) for one in value if type(one) is dict])
+        return sum(map(_keys, [one for one in value if type(one) is dict]))
     if type(value) is not dict:
         return 0
     count = len(value)
     for one in value.values():
-        if type(one) is dict:
-            count += len(one)
-        elif type(one) is list:
-            for inner in one:
-                if type(inner) is dict:
-                    count += len(inner)
-                else:
-                    break  # a tensor: its lists hold no keys, and the slower reader sees if they do
+        kind = type(one)
+        if kind is dict or (kind is list and one and type(one[0]) is dict):
+            count += _keys(one)
     return count
 
 
@@ -148,6 +144,6 @@ def _depth(body: bytes, most: int) -> int:
     while brackets and level <= most:
         fewer = brackets.replace(b"[]", b"")
         if len(fewer) == len(brackets):
-            return level  # not balanced: the parser says so
+            return level + brackets.count(b"[")  # not balanced: the parser says so, unless it is too deep for it
         brackets, level = fewer, level + 1
     return level

@@ -15,6 +15,7 @@ from torchkiln.serving.limits import Limits
 from torchkiln.serving.refusal import PROBLEM, Refusal, busy
 
 SWEEP_SECONDS = 0.5
+_LINGER_SECONDS = 1.0  # in which a client that was refused may still send
 
 
 class Connection(HttpToolsProtocol):
@@ -31,11 +32,12 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0  # received of a head that is not complete
         self._in_head = False
         self._discarded = 0
+        self._refused = False
         if len(self.connections) > self.limits.connections:
             self.refuse(busy(f"this server has its {self.limits.connections} connections"))
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         self._head_bytes += len(data)
         try:
@@ -102,7 +104,10 @@ class Connection(HttpToolsProtocol):
         if self.transport is None or self.transport.is_closing():
             return
         waited = now - self.since
-        if self._in_head:
+        if self._refused:
+            if waited > _LINGER_SECONDS:
+                self.transport.abort()
+        elif self._in_head:
             if waited > self.limits.head_seconds:
                 self.refuse(Refusal(408, f"the headers did not come within {self.limits.head_seconds:g} s"))
         elif self._idle():
@@ -114,20 +119,53 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()  # it does not read its answer
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer outside of the app, unless an answer has begun, and close."""
+        """Answer outside of the app, unless an answer has begun, and close.
+
+        Our side alone at first: to close while the client still sends would take the answer back from it.
+        """
+        self._refused, self.since = True, self.loop.time()
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             body = refusal.problem("")
             headers = {b"content-type": PROBLEM, b"content-length": str(len(body)).encode(), **refusal.headers,
                        b"connection": b"close"}  # fmt: skip
             lines = [b"%s: %s\r\n" % (name, value) for name, value in headers.items()]
             self.transport.write(b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", body]))
-        self.transport.close()
+        if self.cycle is not None:  # whoever waits for the rest of the body
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def _refuse_head(self) -> None:
         self.refuse(Refusal(431, f"request line and headers are over {self.limits.head_kb} kB"))
 
     def _idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+
+def respond(cycle: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Send a whole answer with one call to the system, where uvicorn takes two; false where it must be sent as usual.
+
+    Args:
+        cycle: Of the request.
+        status: Of HTTP.
+        headers: Ours alone: names in small letters and values without control signs.
+        body: All of it.
+    """
+    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    lines = [b"%s: %s\r\n" % header for header in (*cycle.default_headers, *headers)]
+    if not cycle.keep_alive:
+        lines.append(b"connection: close\r\n")
+    cycle.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 class _TooLarge(Exception):

@@ -44,6 +44,9 @@ class Limits:
     parts: int = 1024
     """Parts of a multipart body."""
 
+    bundle_mb: float = 4000.0
+    """A larger bundle is not loaded."""
+
     @property
     def body_bytes(self) -> int:
         """Largest body."""

@@ -25,8 +25,8 @@ class Line(msgspec.Struct, omit_defaults=True):
         id: The request's.
         path: As asked for, without the query.
         rows: Records of it.
-        ms: From the end of the headers to the answer.
-        queue_ms, model_ms: Of it, waiting, and in the model with all of its batch.
+        us: Microseconds from the end of the headers to the answer.
+        queue_us, model_us: Of it, waiting, and in the model with all of its batch.
         client: Its address.
         traceparent: As sent.
     """
@@ -36,12 +36,12 @@ class Line(msgspec.Struct, omit_defaults=True):
     method: str
     path: str
     status: int
-    ms: float
+    us: int
     model: str = ""
     version: str = ""
     rows: int = 0
-    queue_ms: float = 0.0
-    model_ms: float = 0.0
+    queue_us: int = 0
+    model_us: int = 0
     client: str = ""
     traceparent: str = ""
     error: str = ""

@@ -78,6 +78,7 @@ class Model:
         reasons: Why a version does not.
         tried: What its files looked like when it was loaded, or could not be.
         routing: Who answers requests that name no version.
+        default: The version that it names; see `settle`.
     """
 
     name: str
@@ -87,14 +88,14 @@ class Model:
     reasons: dict[str, str] = field(default_factory=dict)
     tried: dict[str, str] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
+    default: Served | None = None
 
-    @property
-    def default(self) -> Served | None:
-        """Who answers where nothing else is said: the alias, or the newest that is loaded."""
-        named = self.routing.aliases.get("default")
-        if named in self.loaded:
-            return self.loaded[named]
-        return self.loaded[max(self.loaded, key=order)] if self.loaded else None
+    def settle(self) -> None:
+        """Say who answers where nothing else is said: the alias, or the newest that is loaded."""
+        named = self.routing.aliases.get("default", "")
+        if named not in self.loaded:
+            named = max(self.loaded, key=order, default="")
+        self.default = self.loaded.get(named)
 
     def find(self, version: str | None, request_id: str) -> Served:
         """The version that answers this request.
@@ -147,7 +148,9 @@ class Repository:
         for path in self.paths:
             for model in _found(path):
                 if model.name in self.models:
-                    raise InputError(f"{path}: a model of the name {model.name!r} is there already; name one: NAME={path}")
+                    raise InputError(
+                        f"{path}: a model of the name {model.name!r} is there already; name one: NAME={path}"
+                    )
                 self.models[model.name] = model
         if not self.models:
             raise InputError(f"{self.paths[0]} holds no bundle; make one: torchkiln export RUN")
@@ -172,6 +175,7 @@ class Repository:
         for model in self.models.values():
             wanted = self._wanted(model)
             faults = [self._try(model, version, self._make(model, version)) for version in wanted]
+            model.settle()
             if not model.loaded:
                 raise next((fault for fault in faults if fault), InputError(f"{model.name}: --versions names none of "
                            f"its versions {', '.join(model.paths)}"))  # fmt: skip
@@ -192,11 +196,11 @@ class Repository:
             wanted = self._wanted(model)
             for version in wanted:
                 if version not in model.loaded or _look_of(model.paths[version]) != model.tried[version]:
-                    await self._replace(model, version)
+                    await self._replace(model, version, alike=True)
             gone = [v for v in model.loaded if v not in wanted] if set(wanted) & set(model.loaded) else []
             for version in gone:
                 self._let_go(model, version)
-            self.changed()
+            self._settle()
             if wanted and not set(wanted) & set(model.loaded):
                 raise Refusal(409, f"{name} could not be loaded: {model.reasons[wanted[0]]}")
             return model
@@ -211,7 +215,7 @@ class Repository:
             model = self.get(name)
             for version in list(model.loaded):
                 self._let_go(model, version)
-            self.changed()
+            self._settle()
 
     async def route(self, name: str, routing: Routing) -> Model:
         """Send requests elsewhere at once; versions that are named are loaded first, so nobody waits for them.
@@ -234,7 +238,7 @@ class Repository:
                 self._let_go(model, version)
             if model.folder is not None:
                 _keep(model.folder, routing)
-            self.changed()
+            self._settle()
             return model
 
     async def watch(self) -> None:
@@ -258,6 +262,11 @@ class Repository:
                 rows.append({"name": model.name, "version": version, "state": state,
                              "reason": model.reasons.get(version, "" if state == "READY" else "unloaded")})  # fmt: skip
         return rows
+
+    def _settle(self) -> None:
+        for model in self.models.values():
+            model.settle()
+        self.changed()
 
     def _wanted(self, model: Model) -> list[str]:
         """Versions that the policy serves, the oldest first; those that routing names included."""
@@ -299,8 +308,15 @@ class Repository:
         except OSError as error:
             return BundleError(f"{model.paths[version]} cannot be read ({error.strerror})")
 
-    async def _replace(self, model: Model, version: str) -> KilnError | None:
-        return self._try(model, version, await asyncio.to_thread(self._make, model, version))
+    async def _replace(self, model: Model, version: str, alike: bool = False) -> KilnError | None:
+        """Load a version and put it in its place; `alike`: only if it takes what the default one takes."""
+        made = await asyncio.to_thread(self._make, model, version)
+        now = model.default
+        if alike and isinstance(made, Served) and now is not None and _form(made) != _form(now):
+            made.batcher.close()
+            made = BundleError(f"it takes or gives other fields than version {now.version}, which answers now; to serve "
+                               "it all the same, name it in the routing")  # fmt: skip
+        return self._try(model, version, made)
 
     def _try(self, model: Model, version: str, made: Served | KilnError) -> KilnError | None:
         """Put a version in its place, or keep the reason why not; paths of this machine are taken out of it."""
@@ -410,6 +426,13 @@ def _keep(folder: Path, routing: Routing) -> None:
         temporary.replace(folder / ROUTING)
     except OSError:
         return
+
+
+def _form(served: Served) -> tuple[Any, ...]:
+    """What a client must know of a version: fields and their types, and what is answered."""
+    fields = served.bundle.schema["request"]["properties"]
+    manifest = served.bundle.manifest
+    return {n: f.get("type") for n, f in fields.items()}, manifest.prediction_kind, [t.name for t in manifest.outputs]
 
 
 def _look_of(bundle: Path) -> str:

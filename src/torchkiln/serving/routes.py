@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -292,10 +293,8 @@ class Desk:
     async def _carry_out(self) -> None:
         for order in self.fleet.orders(self.carried_out):
             if order["by"] != os.getpid():
-                try:
+                with contextlib.suppress(Refusal):  # the reason stands in the index
                     await self._do(order)
-                except Refusal:
-                    pass  # the reason stands in the index
             self.carried_out += 1
 
     async def _content(self, request: Request) -> Any:

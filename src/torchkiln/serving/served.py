@@ -181,19 +181,18 @@ def load(name: str, version: str, path: Path, options: Mapping[str, Any], limits
     Args:
         name, version: As in the routes.
         path: Of the bundle.
-        options: For `torchkiln.bundle.load`; and `most_mb`: a larger bundle is refused before it is read.
+        options: For `torchkiln.bundle.load`.
         limits, metrics: Of the server.
 
     Raises:
         BundleError: It is refused, or does not answer its own golden records.
     """
-    given = dict(options)
-    most = given.pop("most_mb", None)
-    if most is not None and path.is_dir():
+    if path.is_dir():
         size = sum(file.lstat().st_size for file in path.rglob("*")) / 1e6
-        if size > most:
-            raise BundleError(f"{path} has {size:,.0f} MB and this server takes {most:,.0f}; raise --bundle-mb")
-    loaded = bundles.load(path, **given)
+        if size > limits.bundle_mb:
+            raise BundleError(f"{path} has {size:,.0f} MB and this server takes {limits.bundle_mb:,.0f}; raise "
+                              "--limit bundle_mb")  # fmt: skip
+    loaded = bundles.load(path, **options)
     try:
         served = Served(name, version, loaded, limits, metrics)
         for record, answer in served.golden:

@@ -55,8 +55,6 @@ class Settings:
     """A public key that bundles must be signed for."""
     form: str | None = None
     """`onnx` or `int8`; None: the one that the export chose."""
-    bundle_mb: float = 4000.0
-    """A larger bundle is not loaded."""
     limits: Limits = field(default_factory=Limits)
     """Of requests, connections and queues."""
 
@@ -112,4 +110,4 @@ class Settings:
     def bundle_options(self) -> dict[str, Any]:
         """For `torchkiln.serving.served.load`."""
         return {"allow_unproven": self.allow_unproven, "require_signature": self.require_signature,
-                "model": self.form, "threads": self.threads, "most_mb": self.bundle_mb}  # fmt: skip
+                "model": self.form, "threads": self.threads}  # fmt: skip

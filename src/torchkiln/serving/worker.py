@@ -33,6 +33,7 @@ FLUSH_SECONDS = 0.5
 PUBLISH_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 _LINGER_SECONDS = 0.5  # no request for so long: nobody is in the middle of anything
+_COLLECT = (20_000, 20, 20)  # requests leave no cycles behind, so there is little to look for
 _SWITCH_SECONDS = 5e-4  # the runner's thread and the loop change places more often than Python's 5 ms
 
 
@@ -90,9 +91,9 @@ class Worker(uvicorn.Server):
             self.app.sample.log.flush()
         if self._is_due("publish", PUBLISH_SECONDS, now) and self.fleet.size > 1:
             self.fleet.publish(self.number, self.desk.counts())
-        if self.settings.watch and self._is_due("watch", WATCH_SECONDS, now):
-            if self._watching is None or self._watching.done():
-                self._watching = asyncio.create_task(self.app.repository.watch())
+        idle = self._watching is None or self._watching.done()
+        if self.settings.watch and idle and self._is_due("watch", WATCH_SECONDS, now):
+            self._watching = asyncio.create_task(self.app.repository.watch())
         if self.fleet.size > 1 and os.getppid() != self._parent:
             return True  # the supervisor was killed
         return self._end is not None and self._drained(now, self._end)
@@ -149,6 +150,7 @@ def run(
     # What was made until now stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_COLLECT)
     worker.run([listening])
     worker.app.log.flush()
     worker.app.sample.log.flush()
