@@ -63,7 +63,7 @@ def serve(
     require_signature: Annotated[Path | None, typer.Option(metavar="PEM", help="A public key.")] = None,
     model: Annotated[str | None, typer.Option(metavar="FORM", help="onnx or int8, where not as exported.")] = None,
     limit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="Such as deadline_seconds=2; docs/serving.md has all")
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="Such as deadline_seconds=2; see docs/serving.md")
     ] = None,
 ) -> None:
     """Answer over HTTP: predictions of bundles, without torch."""

@@ -314,8 +314,8 @@ class Repository:
         now = model.default
         if alike and isinstance(made, Served) and now is not None and _form(made) != _form(now):
             made.batcher.close()
-            made = BundleError(f"it takes or gives other fields than version {now.version}, which answers now; to serve "
-                               "it all the same, name it in the routing")  # fmt: skip
+            made = BundleError(f"it takes or gives other fields than version {now.version}, which answers now; "
+                               "to serve it all the same, name it in the routing")  # fmt: skip
         return self._try(model, version, made)
 
     def _try(self, model: Model, version: str, made: Served | KilnError) -> KilnError | None:

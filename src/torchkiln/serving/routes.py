@@ -132,6 +132,10 @@ class Desk:
             way("/v1/models/{name}/routing", self._route, "admin", "PUT"),
             way("/v1/models/{name}:load", self._load, "admin", "POST"),
             way("/v1/models/{name}:unload", self._unload, "admin", "POST"),
+            # The application knows the ways to what is loaded; who comes here asked for something else.
+            *[way(path + end, self._not_loaded, method="POST")
+              for part in ("", version)
+              for path, end in ((f"/v1/models/{{name}}{part}", ":predict"), (f"/v2/models/{{name}}{part}", "/infer"))],
             way("/v2", self._server),
             way("/v2/health/live", self._live, "open"),
             way("/v2/health/ready", self._ready, "open"),
@@ -220,6 +224,10 @@ class Desk:
             "schema": default.bundle.schema if default else None,
             "pictures": default.column if default and default.pictures else None,
         }  # fmt: skip
+
+    async def _not_loaded(self, request: Request) -> Response:
+        served = self._named(request).find(request.path_params.get("version"), "")
+        raise Refusal(404, f"{served.name} was loaded this very moment; ask again")
 
     # Open Inference Protocol
 

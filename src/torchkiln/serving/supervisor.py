@@ -56,7 +56,9 @@ def serve(settings: Settings, said: Callable[[str], None] = lambda line: None) -
     scheme = "https" if settings.tls_cert else "http"
     host, port = sockets[0].getsockname()[:2]
     address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-    with tempfile.TemporaryDirectory(prefix="torchkiln-serve-") as folder:
+    with contextlib.ExitStack() as ends, tempfile.TemporaryDirectory(prefix="torchkiln-serve-") as folder:
+        for one in sockets:
+            ends.enter_context(one)
         fleet = Fleet(Path(folder), count)
         # Imported before the workers part, so that a new one starts in a moment and shares the memory.
         from torchkiln.serving import worker

@@ -235,13 +235,24 @@ def test_a_body_over_the_limit_is_413(app: Asked) -> None:
     assert [declared.status, chunked.status, rows.status, text.status] == [413] * 4
 
 
+UNKNOWN = [
+    "/v1/models/other:predict",
+    "/v1/models/table/versions/9:predict",
+    "/v1/models/../table:predict",
+    "/v1/models/\0:predict",
+    "/x",
+    "/v2/models/other/infer",
+    "/v2/models/a/b/c",
+    "/page/../app.py",
+]
+
+
 def test_methods_and_paths(app: Asked) -> None:
     for method in ("GET", "PUT", "DELETE"):
         found = servers.ask(app, method, PREDICT)
         assert found.status == 405 and found.headers["allow"] == "POST"
     assert servers.ask(app, "DELETE", "/readyz").status == 405
-    for path in ("/v1/models/other:predict", "/v1/models/table/versions/9:predict", "/v1/models/../table:predict",
-                 "/v1/models/\0:predict", "/x", "/v2/models/other/infer", "/v2/models/a/b/c", "/page/../app.py"):  # fmt: skip
+    for path in UNKNOWN:
         found = servers.ask(app, "POST", path, bundles.RECORD)
         assert found.status in (404, 405), (path, found.body)
         assert "/src" not in found.detail
