@@ -20,12 +20,18 @@ def export(
     ] = "onnx,pt2",
     out: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Where to write; RUN/bundle by default.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="RUN is a bundle: repeat its proof here, without torch.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a run as a bundle that a server without torch can run; exit code 1 if a file fails its proof."""
     from torchkiln import api
     from torchkiln.report import terminal
 
+    if check:
+        _check(run, as_json)
+        return
     wanted = [word.strip() for word in formats.split(",") if word.strip()]
     with terminal.display(silent=as_json) as progress:
         found = api.export(run, out, formats=wanted, overwrite=overwrite, progress=progress)
@@ -36,6 +42,32 @@ def export(
         terminal.show([("dim", f"the bundle: {found['bundle']}")])
     if not found["ok"]:
         raise typer.Exit(1)
+
+
+def _check(bundle: Path, as_json: bool) -> None:
+    from torchkiln.bundle import recheck
+    from torchkiln.report import terminal
+
+    found = recheck.check(bundle)
+    print_json(found) if as_json else terminal.show(recheck.lines(found))
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+@deploy.command(epilog="torchkiln bench runs/flowers/bundle, or: torchkiln bench BUNDLE --model int8 --json")
+def bench(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle.", show_default=False)],
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="onnx or int8; what is served by default.")] = None,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="About how long to measure.")] = 20.0,
+    allow_unproven: Annotated[bool, typer.Option("--allow-unproven", help="Also where its proof failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a bundle's latency and rows a second here, find the best setting, and keep both in it."""
+    from torchkiln.bundle import measure
+    from torchkiln.report import terminal
+
+    found = measure.bench(bundle, model=model, seconds=seconds, allow_unproven=allow_unproven)
+    print_json(found) if as_json else terminal.show(measure.lines(found))
 
 
 @deploy.command(epilog="torchkiln serve runs/flowers, or: torchkiln serve models --watch --token-file tokens.txt")

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torchkiln.bundle.examples import written
 from torchkiln.codec.base import ArraySpec, Axis, Codec, InputCodec
 from torchkiln.codec.table import CategoryField, DateField, Field, NumberField, TableCodec
 from torchkiln.codec.target import Labels
@@ -60,7 +61,7 @@ def _field(field: Field) -> dict[str, Any]:
         return {"type": ["number", "null"], "description": about, "examples": [field.scaling.fill]}
     if isinstance(field, DateField):
         about = f"A date, written as {' or '.join(field.formats)}; null where it is not known."
-        shown = dt.datetime(2020, 3, 1).strftime(field.formats[0])
+        shown = written(dt.date(2020, 3, 1), field.formats)
         return {"type": ["string", "null"], "description": about, "examples": [shown]}
     words = ["string", "number", "boolean", "null"]
     if isinstance(field, CategoryField):

@@ -65,11 +65,13 @@ def _onnx(file: str) -> Runner:
     return lambda batch: session.run(None, batch)
 
 
-def _torch(load: Callable[[], Any]) -> Runner:
-    import torch
+def opened(kind: str, file: str | Path) -> Runner:
+    """A file ready to run in this process: a batch by the file's names, in the order of its inputs, to its outputs."""
+    return _onnx(str(file)) if kind in ("onnx", "int8") else _torch(_loaded(kind, str(file)))
 
-    torch.set_num_threads(1)
-    module = load()
+
+def _torch(module: Any) -> Runner:
+    import torch
 
     def answer(batch: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         with torch.inference_mode():
@@ -92,7 +94,11 @@ def _loaded(kind: str, file: str) -> Any:
 
 def main(kind: str, file: str, cases: str, answers: str) -> None:
     """What the fresh process does."""
-    runner = _onnx(file) if kind == "onnx" else _torch(lambda: _loaded(kind, file))
+    if kind != "onnx":
+        import torch
+
+        torch.set_num_threads(1)
+    runner = opened(kind, file)
     batches: dict[str, dict[str, npt.NDArray[Any]]] = {}
     with np.load(cases) as given:
         for name in given.files:

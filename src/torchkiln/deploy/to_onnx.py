@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
 
@@ -33,13 +32,13 @@ def write(program: ExportedProgram, graph: Graph, file: Path) -> dict[str, str]:
     names = rename(model.graph, [spec.name for spec in graph.inputs], graph.outputs)
     _name_axes(model.graph, graph)
     large = sum(p.numel() * p.element_size() for p in graph.module.state_dict().values()) > LARGEST
-    proto = ir.serde.serialize_model(model)
+    proto = made.model_proto
     strip(proto)
     _save(proto, file, large)
     return names
 
 
-def rename(graph: ir.Graph, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
+def rename(graph: Any, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
     """Give inputs and outputs our names, each with `_` behind it until nothing else in the graph is called so.
 
     An input called like a value inside is exported without a word, and refused by ONNX Runtime.
@@ -60,21 +59,22 @@ def rename(graph: ir.Graph, inputs: Sequence[str], outputs: Sequence[str]) -> di
     return names
 
 
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+def _values(graph: Any) -> Iterator[Any]:
     """All values of a graph and of those inside its nodes."""
     yield from graph.inputs
     yield from graph.initializers.values()
     for node in graph.all_nodes():
         yield from node.outputs
         for attribute in node.attributes.values():
-            if isinstance(attribute.value, ir.Graph):
+            if isinstance(attribute.value, type(graph)):
                 yield from attribute.value.inputs
                 yield from attribute.value.initializers.values()
 
 
-def _name_axes(graph: ir.Graph, of: Graph) -> None:
+def _name_axes(graph: Any, of: Graph) -> None:
     for value, spec in zip(graph.inputs, of.inputs, strict=True):
-        value.shape = ir.Shape([n.name if isinstance(n, Axis) else n for n in spec.shape])
+        for i, n in enumerate(spec.shape):
+            value.shape[i] = n.name if isinstance(n, Axis) else n
 
 
 def strip(proto: Any) -> None:

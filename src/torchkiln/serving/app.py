@@ -153,6 +153,7 @@ class App:
         call.waiting = batcher.submit(arrays, deadline, call.cycle)
         call.rows = call.waiting.rows
         found = await served.outputs(call.waiting)
+        served.watch(arrays, found)
         other = call.model.shadow(served)
         if other is not None:
             self._mirror(other, call, arrays, deadline, found)

@@ -241,7 +241,7 @@ def _computed(compute: Compute, batch: list[Waiting]) -> list[Outputs | Exceptio
     try:
         if len(batch) == 1:
             return [compute(batch[0].arrays)]
-        outputs = compute(_joined([one.arrays for one in batch]))
+        outputs = compute(joined([one.arrays for one in batch]))
         found: list[Outputs | Exception] = []
         start = 0
         for one in batch:
@@ -269,7 +269,7 @@ def _key(arrays: Arrays) -> tuple[tuple[Any, ...], int]:
     return tuple(key), rows
 
 
-def _joined(several: list[Arrays]) -> Arrays:
+def joined(several: list[Arrays]) -> Arrays:
     """The rows of all, one behind another."""
     out: dict[str, Array | Ragged] = {}
     for name, first in several[0].items():

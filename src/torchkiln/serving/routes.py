@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -28,13 +29,17 @@ from torchkiln.serving.fleet import Fleet
 from torchkiln.serving.openapi import document
 from torchkiln.serving.refusal import PROBLEM, Refusal
 from torchkiln.serving.repository import Model, Routing
+from torchkiln.serving.served import Served
 
 CHECK_SECONDS = 1.0
 """The golden record is asked at most so often."""
 ANSWER_SECONDS = 2.0
 """A golden record that takes longer: the model stalls."""
+DRIFT_SECONDS = 10.0
+"""Requests are held beside the training data so often."""
 CARRY_OUT_SECONDS = 60.0
 """How long an order waits for the other workers."""
+logger = logging.getLogger("torchkiln.serving")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -60,6 +65,8 @@ class Desk:
         self._at_work: asyncio.Task[None] | None = None
         self._checked, self._trouble = 0.0, "no check was made yet"
         self._checking = asyncio.Lock()
+        self._drifted = 0.0
+        self._told: set[metrics.Labels] = set()
         self._starlette = Starlette(
             routes=self._routes(),
             exception_handlers={Refusal: _refused, HTTPException: _unknown, Exception: _failed},
@@ -81,12 +88,29 @@ class Desk:
 
     def counts(self) -> dict[str, Any]:
         """All that this worker counts."""
+        if time.monotonic() - self._drifted > DRIFT_SECONDS:
+            self._drifted = time.monotonic()
+            self._look_at_drift()
         for model in self.repository.models.values():
             for served in model.loaded.values():
                 served.publish()
         own = self.app.metrics
         own.counters["torchkiln_log_lost_total", ()] = float(self.app.log.lost + self.app.sample.log.lost)
         return own.state()
+
+    def _look_at_drift(self) -> None:
+        """Bring drift into the counts, and say a word where a feature has clearly left the training data."""
+        for served in [s for model in self.repository.models.values() for s in model.loaded.values()]:
+            report = served.drift()
+            for feature, found in report.get("features", {}).items():
+                labels = (*served.labels, ("feature", feature))
+                self.app.metrics.put("torchkiln_drift_psi", found["psi"], labels)
+                if "unseen" in found:
+                    self.app.metrics.put("torchkiln_unseen_share", found["unseen"], labels)
+                if found["clear"] and labels not in self._told:
+                    logger.warning("%s version %s: requests differ from the training data in %r (PSI %.2f over %d rows)",
+                                   served.name, served.version, feature, found["psi"], report["rows"])  # fmt: skip
+                (self._told.add if found["clear"] else self._told.discard)(labels)
 
     async def trouble(self) -> str | None:
         """Why this server is not ready, or None."""
@@ -222,6 +246,7 @@ class Desk:
             "inline": default.batcher.inline if default else None,
             "limits": asdict(self.app.limits),
             "schema": default.bundle.schema if default else None,
+            "drift": _drift(default),
             "pictures": default.column if default and default.pictures else None,
         }  # fmt: skip
 
@@ -318,6 +343,13 @@ class Desk:
 
 
 _SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+
+
+def _drift(served: Served | None) -> list[dict[str, Any]]:
+    features = served.drift().get("features", {}) if served else {}
+    return [
+        {"feature": n, "psi": f["psi"], "clear": f["clear"], "unseen": f.get("unseen")} for n, f in features.items()
+    ]
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from torchkiln import bundle as bundles
-from torchkiln.bundle import Bundle
+from torchkiln.bundle import Bundle, drift
 from torchkiln.codec.base import Array, Arrays, Ragged
 from torchkiln.codec.table import TableCodec
 from torchkiln.codec.text import NgramCodec, TokenCodec
 from torchkiln.errors import BundleError, RecordError
-from torchkiln.serving.batcher import Batcher, Outputs, Waiting
+from torchkiln.serving.batcher import Batcher, Outputs, Waiting, joined
 from torchkiln.serving.limits import Limits
 from torchkiln.serving.metrics import Labels, Metrics
 from torchkiln.serving.refusal import Refusal
@@ -31,6 +31,8 @@ LONG_BODY = 1 << 16
 """Bytes of a request whose records are read in a thread, so that others need not wait for it."""
 CLOSE = 1e-4
 """How far an answer may lie from the golden one, of its size: other processors add up in another order."""
+DRIFT_ROWS = 512
+"""Rows that are compared with the training data at once."""
 _TRIALS = 5
 
 
@@ -61,6 +63,10 @@ class Served:
         )
         self.batcher.seen.on_batch = self._count
         self.executions = 0
+        manifest, inputs = bundle.manifest, bundle.codec.inputs if bundle.codec else None
+        self._drift = drift.read(bundle.path, inputs, bundle.schema["classes"], manifest.prediction_kind)
+        self._drifting: list[tuple[Arrays, Outputs]] = []
+        self._drifting_rows = 0
         self._by_status: dict[int, int] = {}
 
     def count(self, status: int, seconds: float) -> None:
@@ -80,6 +86,29 @@ class Served:
     def answered(self) -> dict[int, int]:
         """Requests by status."""
         return dict(self._by_status)
+
+    def watch(self, arrays: Arrays, outputs: Outputs) -> None:
+        """Keep what was asked and answered for the comparison with the training data; many at a time are counted."""
+        if self._drift is None:
+            return
+        # Of pictures the answers alone are compared, and their arrays are large.
+        self._drifting.append(({} if self.pictures else arrays, outputs))
+        self._drifting_rows += len(next(iter(outputs.values())))
+        if self._drifting_rows >= DRIFT_ROWS:
+            self._count_drift()
+
+    def drift(self) -> dict[str, Any]:
+        """How far requests lie from the training data, as `torchkiln.bundle.drift` reports it; empty without any."""
+        if self._drift is None:
+            return {}
+        self._count_drift()
+        return self._drift.report()
+
+    def _count_drift(self) -> None:
+        kept, self._drifting, self._drifting_rows = self._drifting, [], 0
+        if kept and self._drift is not None:
+            answers = {n: np.concatenate([outputs[n] for _, outputs in kept]) for n in kept[0][1]}
+            self._drift.add(joined([arrays for arrays, _ in kept]), answers)
 
     async def encode(self, records: Sequence[Mapping[str, Any]], size: int) -> Arrays:
         """Arrays of raw records; long ones in a thread.

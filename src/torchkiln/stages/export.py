@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torchkiln.bundle import schema
 from torchkiln.bundle.write import Draft
 from torchkiln.codec.base import Axis
 from torchkiln.deploy import files, graph, quiet
+from torchkiln.errors import ExportError, KilnError
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
 from torchkiln.runs.directory import RECIPE, RunDirectory
 from torchkiln.runs.progress import Progress
-from torchkiln.stages import use
+from torchkiln.stages import proving, use
 
 BUNDLE, LOG = "bundle", "export.log"
 PACKAGES = ("torchkiln", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "polars", "pillow", "tokenizers")
@@ -35,7 +37,7 @@ class Wish:
         overwrite: Replace a bundle that is there, once the new one is whole.
     """
 
-    formats: Sequence[str] = ("onnx", "pt2")
+    formats: Sequence[str] = ("onnx", "pt2", "int8")
     out: Path | None = None
     overwrite: bool = False
 
@@ -52,16 +54,28 @@ def export(run: RunDirectory, wish: Wish, progress: Progress) -> dict[str, Any]:
     progress.stage("export", "reading the best weights")
     trained = use.load(run)
     trained = replace(trained, net=trained.net.cpu(), device="cpu")
+    source = use.own_data(run, trained.recipe)
+    if isinstance(source, KilnError):
+        raise ExportError(f"the proof cannot be made: {source}") from source
+
+    def say(what: str) -> None:
+        progress.stage("export", what)
+
     with Draft(wish.out or run.path / BUNDLE, overwrite=wish.overwrite) as draft:
         with quiet.into(run.path / LOG):
             whole = graph.of_task(trained.task, trained.net)
-            written = files.write(whole, wish.formats, draft.path, lambda form: progress.stage("export", form))
+            written = files.write(whole, [f for f in wish.formats if f != "int8"], draft.path, say)
         _write_source(trained, draft.path)
-        # The proof comes here: prove(reference, runner, ...) says of each of `written` whether it holds.
-        parts = _manifest(run, trained, whole, written)
-        folder = draft.finish(parts)
-    rows = [{"form": w.form, "file": w.file, "bytes": (folder / w.file).stat().st_size} for w in written]
-    return {"bundle": str(folder), "ok": True, "files": rows}
+        parts = _manifest(run, trained, whole, written, {})
+        asked = schema.make(trained.codec, whole.inputs, parts["outputs"], whole.prediction_kind)
+        RunDirectory(draft.path).write_json("schema.json", asked)
+        case = proving.Case(run, trained, whole, source, draft.path, parts, asked, say)
+        proof = proving.prove_files(case, written, int8="int8" in wish.formats)
+        RunDirectory(draft.path).write_json("parity.json", proof.parity)
+        rows = proof.rows(draft.path)
+        folder = draft.finish(_manifest(run, trained, whole, proof.written, proof.proven))
+    run.write_json(proving.EVIDENCE, proof.evidence)
+    return {"bundle": str(folder), "ok": proof.holds, "files": rows, "int8": proof.int8}
 
 
 def _write_source(trained: use.Trained, folder: Path) -> None:
@@ -79,7 +93,11 @@ def without_places(recipe: Recipe) -> Recipe:
 
 
 def _manifest(
-    run: RunDirectory, trained: use.Trained, whole: graph.Graph, written: Sequence[files.Written]
+    run: RunDirectory,
+    trained: use.Trained,
+    whole: graph.Graph,
+    written: Sequence[files.Written],
+    proven: Mapping[str, bool],
 ) -> dict[str, Any]:
     inputs = [
         {
@@ -101,13 +119,13 @@ def _manifest(
         "models": {
             w.form: {
                 "file": w.file,
-                "proven": True,
+                "proven": proven.get(w.form, False),
                 "inputs": {n: w.names[n] for n in ours},
                 "outputs": {n: w.names[n] for n in whole.outputs},
             }
             for w in written
         },
-        "serve": "onnx" if any(w.form == "onnx" for w in written) else None,
+        "serve": next((form for form in ("int8", "onnx") if any(w.form == form for w in written)), None),
         "versions": versions(),
         "licences": {},
     }

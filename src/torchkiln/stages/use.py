@@ -75,7 +75,7 @@ def test(run: RunDirectory, data: str | Path | None, progress: Progress) -> dict
     """
     trained = load(run)
     progress.stage("test", "testing the best weights")
-    own = _own_data(run, trained.recipe)
+    own = own_data(run, trained.recipe)
     if data is None:
         if isinstance(own, KilnError):
             raise own
@@ -102,7 +102,7 @@ def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
     return pl.concat([frame.select("key"), trained.codec.target.decode(prediction)], how="horizontal")
 
 
-def _own_data(run: RunDirectory, recipe: Recipe) -> Source | KilnError:
+def own_data(run: RunDirectory, recipe: Recipe) -> Source | KilnError:
     """The data the run began with, or why it cannot be had."""
     try:
         source, _ = read(recipe)
