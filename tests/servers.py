@@ -14,11 +14,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torchkiln import bundle
+from torchkiln.bundle import drift, examples
 from torchkiln.serving.fleet import Fleet
 from torchkiln.serving.settings import Settings
 from torchkiln.serving.start import settings
@@ -32,6 +34,22 @@ sys.modules.update(dict.fromkeys(("torch", "torchvision", "lightning")))  # as w
 from torchkiln.cli import main
 sys.exit(main())
 """
+
+
+def with_golden(make: Callable[..., Path], folder: Path) -> Path:
+    """A bundle as an export writes it: with golden records and what requests are held beside."""
+    plain = bundle.load(make(folder.with_name(f"{folder.name}-plain")))
+    codec = plain.codec.inputs if plain.codec else None
+    records = examples.records(codec)
+    arrays = plain.encode(records)
+    reference = drift.make(
+        codec, arrays, plain.compute(arrays), plain.schema["classes"], plain.manifest.prediction_kind
+    )
+    files = {
+        "golden.jsonl": examples.golden(records, plain.predict(records)),
+        "reference.json": json.dumps(reference).encode(),
+    }
+    return make(folder, files=files)
 
 
 @dataclass

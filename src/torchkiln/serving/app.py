@@ -25,8 +25,9 @@ from torchkiln.serving.http import respond
 from torchkiln.serving.limits import Limits
 from torchkiln.serving.log import Line, Log, Sample
 from torchkiln.serving.metrics import Metrics
+from torchkiln.serving.model import Model
 from torchkiln.serving.refusal import JSON, PROBLEM, Refusal, busy
-from torchkiln.serving.repository import Model, Repository
+from torchkiln.serving.repository import Repository
 from torchkiln.serving.served import Served, alike
 from torchkiln.serving.tokens import Tokens
 

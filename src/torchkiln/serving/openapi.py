@@ -6,7 +6,8 @@ from importlib import metadata
 from typing import Any
 
 from torchkiln.serving.limits import Limits
-from torchkiln.serving.repository import Model, Repository
+from torchkiln.serving.model import Model
+from torchkiln.serving.repository import Repository
 
 _PROBLEM: dict[str, Any] = {
     "type": "object",

@@ -26,9 +26,9 @@ from torchkiln.serving import metrics, oip, page
 from torchkiln.serving.app import App
 from torchkiln.serving.body import Receive, Scope, Send
 from torchkiln.serving.fleet import Fleet
+from torchkiln.serving.model import Model, Routing
 from torchkiln.serving.openapi import document
 from torchkiln.serving.refusal import PROBLEM, Refusal
-from torchkiln.serving.repository import Model, Routing
 from torchkiln.serving.served import Served
 
 CHECK_SECONDS = 1.0
@@ -108,7 +108,7 @@ class Desk:
                 if "unseen" in found:
                     self.app.metrics.put("torchkiln_unseen_share", found["unseen"], labels)
                 if found["clear"] and labels not in self._told:
-                    logger.warning("%s version %s: requests differ from the training data in %r (PSI %.2f over %d rows)",
+                    logger.warning("%s version %s: requests differ from training in %r (PSI %.2f over %d rows)",
                                    served.name, served.version, feature, found["psi"], report["rows"])  # fmt: skip
                 (self._told.add if found["clear"] else self._told.discard)(labels)
 
