@@ -39,7 +39,13 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bundle.Bundle]:
     folder = tmp_path_factory.mktemp("models")
-    makers: dict[str, Any] = {"plain": lambda f: bundles.table(f, without=["since"]), "table": bundles.table, "text": bundles.text, "pictures": bundles.pictures, "tensors": bundles.tensors}
+    makers: dict[str, Any] = {
+        "plain": lambda f: bundles.table(f, without=["since"]),
+        "table": bundles.table,
+        "text": bundles.text,
+        "pictures": bundles.pictures,
+        "tensors": bundles.tensors,
+    }
     return {name: bundle.load(make(folder / name)) for name, make in makers.items()}
 
 
