@@ -20,7 +20,7 @@ __all__ = [
     "verify",
 ]
 
-_HOMES = {"KilnError": "torchkiln.errors", "export": "torchkiln.api"}
+_HOMES = {"KilnError": "torchkiln.errors", "export": "torchkiln.api", "load": "torchkiln.api"}
 """Names that live elsewhere than in `api`, or that `__all__` does not list."""
 
 

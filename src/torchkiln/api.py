@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchkiln.checks import asking
-from torchkiln.errors import InputError, RecipeError, RunError
+from torchkiln.errors import RecipeError, RunError
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
 from torchkiln.runs.directory import CHILD, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
-from torchkiln.stages import given
+from torchkiln.stages import given, outputs
 from torchkiln.stages.on_demand import full_disk, training_extra
 
 if TYPE_CHECKING:
     import polars as pl
+    from torch import nn
 
     from torchkiln.stages import from_parts
 
@@ -227,7 +228,7 @@ def profile(
     Raises:
         InputError: What was given is wrong.
     """
-    trace = None if out is None else _trace_file(Path(out))
+    trace = None if out is None else outputs.trace_file(Path(out))
     progress = progress or Progress()
     run = _run_meant(recipe)
     if run is not None and overrides:
@@ -283,13 +284,13 @@ def predict(
         One row an input: `key`, `prediction`, and for classes `confidence` and `p_CLASS` each.
     """
     if out is not None:
-        _writer_suffix(Path(out))
+        outputs.table_suffix(Path(out))
     with training_extra():
         from torchkiln.stages import use
 
         table = use.predict(_open(run), inputs)
     if out is not None:
-        _write_table(table, Path(out))
+        outputs.write_table(table, Path(out))
     return table
 
 
@@ -321,28 +322,26 @@ def export(
         progress: Who shows what happens.
 
     Returns:
-        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8;
-        `test`, the exported file's score on the test split beside the run's.
+        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8; and
+        `test`, the exported file's score beside the run's.
 
     Raises:
         InputError: The run cannot be exported, or there is a bundle already.
     """
-    opened, progress = _open(run), progress or Progress()
-    recipe = recipes.load(opened.path / RECIPE, check_paths=False)
     with training_extra():
         from torchkiln.stages import export as stage
-        from torchkiln.stages import subject
 
-        wish = stage.Wish(formats or stage.DEFAULT, None if out is None else Path(out), overwrite, as_zip,
-                          None if sign is None else Path(sign), include_rows)  # fmt: skip
-        progress.stage("export", "reading the best weights")
-        if recipe.task != "custom":
-            return stage.export(subject.of_run(opened), wish, progress)
-        parts = _parts(recipe, model, loss, None, data)
-        if parts is None or parts.data is None:
-            raise RunError(f"{opened.path} was begun with objects from Python; export it by torchkiln.export(run, "
-                           "model=..., data=...)")  # fmt: skip
-        return stage.export(subject.of_parts(opened, parts), wish, progress)
+        opened, wish = _open(run), stage.Wish(formats or stage.DEFAULT, out, overwrite, as_zip, sign, include_rows)
+        parts = _parts(recipes.load(opened.path / RECIPE, check_paths=False), model, loss, None, data)
+        return stage.of_run(opened, parts, wish, progress or Progress())
+
+
+def load(bundle: str | Path) -> nn.Module:
+    """The net of a bundle, or of its zip, with its trained weights, in eval mode."""
+    with training_extra():
+        from torchkiln.stages import use
+
+        return use.rebuild(Path(bundle))
 
 
 def report(run: str | Path | Run) -> Path:
@@ -396,29 +395,3 @@ def _run_meant(recipe: Any) -> RunDirectory | None:
         return recipe.directory
     is_run = isinstance(recipe, str | Path) and (Path(recipe) / RECIPE).is_file()
     return RunDirectory.open(recipe) if is_run else None
-
-
-def _trace_file(file: Path) -> Path:
-    if not file.name.lower().endswith((".json", ".json.gz")):
-        raise InputError(f"{file}: a trace is written as .json or .json.gz")
-    if not file.parent.is_dir():
-        raise InputError(f"{file}: there is no folder {file.parent}")
-    return file
-
-
-def _writer_suffix(file: Path) -> str:
-    """The file's suffix, if predictions can be written so."""
-    suffix = file.suffix.lower()
-    if suffix not in (".csv", ".parquet", ".jsonl"):
-        raise InputError(f"{file}: predictions are written as .csv, .parquet or .jsonl")
-    return suffix
-
-
-def _write_table(table: pl.DataFrame, file: Path) -> None:
-    match _writer_suffix(file):
-        case ".csv":
-            table.write_csv(file)
-        case ".parquet":
-            table.write_parquet(file)
-        case _:
-            table.write_ndjson(file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import glob
 import os
 import shutil
 import zipfile
@@ -15,6 +17,7 @@ from torchkiln.bundle.manifest import MANIFEST, SIGNATURE, UNLISTED, make, store
 from torchkiln.errors import BundleError
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
 class Draft:
@@ -31,13 +34,14 @@ class Draft:
     """
 
     def __init__(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).resolve() if Path(folder).is_symlink() else Path(folder)
         self.path = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
         if self.folder.exists() and not overwrite:
             raise BundleError(f"{self.folder} exists; replace it with --overwrite, or choose another with --out")
         if self.folder.exists() and not (self.folder / MANIFEST).is_file():
             raise BundleError(f"{self.folder} is no bundle, so it is not replaced; choose another with --out")
         try:
+            _sweep(self.folder)
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True)
         except OSError as error:
@@ -60,17 +64,24 @@ class Draft:
 
         Returns:
             The bundle's folder.
+
+        Raises:
+            BundleError: The disk refuses, or the key is none.
         """
-        names = [name for name in files.listed(self.path) if name not in UNLISTED]
-        content = make(parts, {name: stored(self.path / name) for name in names})
-        (self.path / MANIFEST).write_bytes(content)
-        if sign_key is not None:
-            (self.path / SIGNATURE).write_bytes(signing.sign(content, sign_key))
-        for name in files.listed(self.path):
-            _flush(self.path / name)
-        _flush(self.path)
-        _replace(self.path, self.folder)
-        _flush(self.folder.parent)
+        try:
+            names = [name for name in files.listed(self.path) if name not in UNLISTED]
+            content = make(parts, {name: stored(self.path / name) for name in names})
+            (self.path / MANIFEST).write_bytes(content)
+            if sign_key is not None:
+                (self.path / SIGNATURE).write_bytes(signing.sign(content, sign_key))
+            for name in files.listed(self.path):
+                _flush(self.path / name)
+            _flush(self.path)
+            _replace(self.path, self.folder)
+            _flush(self.folder.parent)
+        except OSError as error:
+            raise BundleError(f"{self.folder} cannot be written ({error.strerror or error}); what was there before "
+                              "stays") from error  # fmt: skip
         return self.folder
 
 
@@ -103,18 +114,31 @@ def zipped(entries: Mapping[str, Path | bytes], file: Path) -> Path:
 
 
 def _replace(new: Path, final: Path) -> None:
-    """Give `new` the name `final`; what bears it now is kept until then."""
+    """Give `new` the name `final` in one step; what bore it is then under the name of `new`."""
     if not final.exists():
         os.rename(new, final)
-        return
-    old = final.with_name(f"{new.name}.old")
-    os.rename(final, old)
-    try:
+    elif not _exchanged(new, final):  # then there is an instant in which neither bears the name
+        old = final.with_name(f"{new.name}.old")
+        os.rename(final, old)
         os.rename(new, final)
-    except OSError:
-        os.rename(old, final)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        os.rename(old, new)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether the system could let two folders change names; not all systems and disks can."""
+    try:
+        swap = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    return bool(swap(_HERE, os.fsencode(one.absolute()), _HERE, os.fsencode(other.absolute()), _EXCHANGE) == 0)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the drafts of the same bundle whose process is gone."""
+    for rest in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        pid = rest.name.removeprefix(f".{folder.name}.").removesuffix(".old")
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -14,14 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from torchkiln.bundle import drift, examples, schema
+from torchkiln.bundle import card, container, drift, examples, schema, triton
 from torchkiln.bundle import manifest as manifests
 from torchkiln.bundle.read import Bundle
 from torchkiln.bundle.session import Session
 from torchkiln.codec.base import Axis
+from torchkiln.data.source import SPLITS
+from torchkiln.deploy import extremes
 from torchkiln.deploy.files import Written
 from torchkiln.deploy.graph import joined
 from torchkiln.deploy.prove import computed, spread
+from torchkiln.errors import KilnError
 from torchkiln.models.text import HUGGING_FACE
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
@@ -93,12 +96,23 @@ def write_proof(subject: Subject, folder: Path, served: Any, include_rows: bool)
         given = [_as_json(one) for one in subject.records(frame[spread(len(frame), PROOF_ROWS)])]
     else:
         given = examples.records(inputs, subject.graph.inputs, PROOF_ROWS)
+        odd = [_as_json(one) for one in extremes.records(inputs)] if inputs else []
+        given += [one for one in odd if _is_taken(one, served)]
     lines = [json.dumps(one, ensure_ascii=False) for one in given]
     kept = int(np.searchsorted(np.cumsum([len(line) for line in lines]), PROOF_BYTES)) or 1
-    answers = computed(lambda batch: joined(list(subject.graph.run(batch).values())), served(given[:kept]))
+    given, lines = given[:kept], lines[:kept]
+    answers = computed(lambda batch: joined(list(subject.graph.run(batch).values())), served(given))
     (folder / PROOF).mkdir()
-    (folder / PROOF / "records.jsonl").write_text("".join(f"{line}\n" for line in lines[:kept]), encoding="utf-8")
+    (folder / PROOF / "records.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     np.save(folder / PROOF / "reference.npy", answers.astype(np.float32), allow_pickle=False)
+
+
+def _is_taken(record: dict[str, Any], served: Any) -> bool:
+    try:
+        served([record])
+    except KilnError:  # what a bundle refuses has no answer to compare
+        return False
+    return True
 
 
 def write_golden(subject: Subject, folder: Path, parts: Mapping[str, Any], asked: dict[str, Any]) -> None:
@@ -110,6 +124,28 @@ def write_golden(subject: Subject, folder: Path, parts: Mapping[str, Any], asked
     served = Bundle(folder, made, asked, subject.codec, Session(folder / chosen.file, made, chosen, 1), "")
     given = examples.records(subject.codec.inputs if subject.codec else None, subject.graph.inputs)
     (folder / examples.GOLDEN).write_bytes(examples.golden(given, served.predict(given)))
+
+
+def write_papers(
+    subject: Subject, folder: Path, parts: Mapping[str, Any], asked: Mapping[str, Any], parity: Mapping[str, Any]
+) -> None:
+    """What is for people and other servers: the model card, a Dockerfile, a model repository for Triton."""
+    made = manifests.parse(manifests.make(parts, {}), folder)
+    model, target = subject.recipe.model, subject.codec.target.column if subject.codec else None
+    known = subject.run.read_json("environment.json", {})
+    data = {"rows": {split: len(subject.rows(split)) for split in SPLITS}, "digest": known.get("data_digest")}
+    paper = card.make(
+        manifest=parts,
+        schema=asked,
+        test=subject.run.read_json("test.json", {}),
+        net=model.name or model.class_path or type(subject.graph.module.net).__name__,
+        data={name: value for name, value in {**data, "target": target}.items() if value is not None},
+        parity=parity,
+    )
+    (folder / "card.md").write_text(paper, encoding="utf-8")
+    (folder / "Dockerfile").write_text(container.dockerfile(made.versions), encoding="utf-8")
+    if plain := made.models.get("onnx"):
+        triton.write(folder, made.name, plain, made.inputs, made.outputs, subject.classes)
 
 
 def _as_json(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +187,7 @@ def manifest(subject: Subject, written: Sequence[Written], proven: Mapping[str, 
         },
         "serve": next((form for form in ("int8", "onnx") if any(w.form == form for w in written)), None),
         "versions": versions(),
-        "licences": {},
+        "licences": {name: _licence(name) for name in ("torchkiln", "torch")},
     }
 
 
@@ -170,6 +206,12 @@ def run_id(subject: Subject) -> str:
     digest = hashlib.sha256(subject.weights.read_bytes())
     digest.update((subject.run.path / RECIPE).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _licence(package: str) -> str:
+    found = importlib.metadata.metadata(package)
+    key = next((k for k in ("License-Expression", "License") if k in found), None)
+    return found[key].splitlines()[0] if key else "not stated"
 
 
 def versions() -> dict[str, str]:

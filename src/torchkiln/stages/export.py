@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torchkiln.bundle import mar
 from torchkiln.bundle.write import Draft, pack
 from torchkiln.deploy import files, quiet
 from torchkiln.deploy.prove import computed
-from torchkiln.errors import ExportError
+from torchkiln.errors import ExportError, RunError
+from torchkiln.recipe import load as recipes
 from torchkiln.registry import did_you_mean
 from torchkiln.report import page
-from torchkiln.runs.directory import FULL_DISK, RunDirectory
+from torchkiln.runs.directory import FULL_DISK, RECIPE, RunDirectory
 from torchkiln.runs.progress import Progress
-from torchkiln.stages import bundling, proving
+from torchkiln.stages import bundling, from_parts, proving
+from torchkiln.stages import subject as subjects
 from torchkiln.stages.subject import Subject
 
 BUNDLE, LOG = "bundle", "export.log"
-FORMATS = (*files.FORMATS, "int8")
+FORMATS = (*files.FORMATS, "int8", "mar")
+"""`mar` is an archive for TorchServe, beside the bundle."""
 DEFAULT = ("onnx", "pt2", "int8")
 
 
@@ -38,20 +42,40 @@ class Wish:
     """
 
     formats: Sequence[str] = DEFAULT
-    out: Path | None = None
+    out: str | Path | None = None
     overwrite: bool = False
     as_zip: bool = False
-    sign: Path | None = None
+    sign: str | Path | None = None
     include_rows: bool = False
 
     def __post_init__(self) -> None:
         for form in self.formats:
             if form not in FORMATS:
                 raise ExportError(f"--format: there is no format {form!r}{did_you_mean(form, FORMATS)}")
-        if not self.formats or ("int8" in self.formats and "onnx" not in self.formats):
-            raise ExportError("--format: int8 is made from onnx; write --format onnx,int8")
-        if self.sign is not None and not self.sign.is_file():
+        if {"int8", "mar"} & set(self.formats) and "onnx" not in self.formats:
+            raise ExportError("--format: int8 and mar are made from onnx; write --format onnx,int8")
+        if not self.formats:
+            raise ExportError(f"--format: name one at least of {', '.join(FORMATS)}")
+        if self.sign is not None and not Path(self.sign).is_file():
             raise ExportError(f"--sign: there is no file {self.sign}")
+
+
+def of_run(run: RunDirectory, parts: from_parts.Parts | None, wish: Wish, progress: Progress) -> dict[str, Any]:
+    """Write a run's bundle.
+
+    Args:
+        run: The run.
+        parts: A person's own, where the run was begun with them.
+        wish: What is to be exported.
+        progress: Who shows what happens.
+    """
+    progress.stage("export", "reading the best weights")
+    if recipes.load(run.path / RECIPE, check_paths=False).task != "custom":
+        return export(subjects.of_run(run), wish, progress)
+    if parts is None or parts.data is None:
+        raise RunError(f"{run.path} was begun with objects from Python; export it by torchkiln.export(run, model=..., "
+                       "data=...)")  # fmt: skip
+    return export(subjects.of_parts(run, parts), wish, progress)
 
 
 def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
@@ -65,7 +89,7 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         InputError: The net cannot be exported, or there is a bundle already.
     """
     run = subject.run
-    folder = wish.out or run.path / BUNDLE
+    folder = Path(wish.out or run.path / BUNDLE)
     packed = folder.with_name(f"{folder.name}.zip")
     if wish.as_zip and packed.exists() and not wish.overwrite:
         raise ExportError(f"{packed} exists; replace it with --overwrite, or choose another with --out")
@@ -75,22 +99,26 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
 
     with _room(folder), Draft(folder, overwrite=wish.overwrite) as draft:
         with quiet.into(run.path / LOG):
-            written = files.write(subject.graph, [f for f in wish.formats if f != "int8"], draft.path, say)
+            written = files.write(subject.graph, [f for f in wish.formats if f in files.FORMATS], draft.path, say)
         bundling.write_source(subject, draft.path)
         parts = bundling.manifest(subject, written, {})
         asked = bundling.write_schema(subject, draft.path, parts["outputs"])
         case = proving.Case(subject, draft.path, parts, asked, say)
         proof = proving.prove_files(case, written, int8="int8" in wish.formats)
         final = _test(subject, proof, case)
-        RunDirectory(draft.path).write_json("parity.json", {**proof.parity, "test": final})
+        parity = {**proof.parity, "test": final}
+        RunDirectory(draft.path).write_json("parity.json", parity)
         bundling.write_proof(subject, draft.path, proving.ways(case).served, wish.include_rows)
         bundling.write_reference(subject, draft.path)
         rows = proof.rows(draft.path)
         parts = bundling.manifest(subject, proof.written, proof.proven)
         bundling.write_golden(subject, draft.path, parts, asked)
-        draft.finish(parts, sign_key=wish.sign)
+        bundling.write_papers(subject, draft.path, parts, asked, parity)
+        draft.finish(parts, sign_key=Path(wish.sign) if wish.sign else None)
         if wish.as_zip:
             pack(folder, packed)
+        if "mar" in wish.formats:
+            mar.pack(folder, folder.with_name(f"{folder.name}.mar"), parts["name"])
     said = {"table": rows, "said": proof.int8, "test": final}
     run.write_json(proving.EVIDENCE, {**proof.evidence, **said})
     page.write(run.path)
