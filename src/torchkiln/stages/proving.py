@@ -18,7 +18,7 @@ import torch
 
 from torchkiln import randomness
 from torchkiln.bundle import manifest, records
-from torchkiln.bundle.proof import Truth
+from torchkiln.bundle.proof import Truth, finite
 from torchkiln.codec.base import Codec
 from torchkiln.deploy import extremes, fresh, quantize
 from torchkiln.deploy.files import Written
@@ -72,7 +72,7 @@ class Proof:
                 "bytes": (folder / one.file).stat().st_size,
                 "verdict": self.trials[one.form].verdict,
                 "why": self.trials[one.form].as_json()["why"],
-                "over_std": self.trials[one.form].held_out.over_std,
+                "over_std": finite(self.trials[one.form].held_out.over_std),
                 "agreement": self.trials[one.form].held_out.agreement,
                 "cpu_ms": self.evidence["cpu_ms"][one.form],
             }
