@@ -42,9 +42,7 @@ class Repository:
         for path in self.paths:
             for model in folders.found(path):
                 if model.name in self.models:
-                    raise InputError(
-                        f"{path}: a model of the name {model.name!r} is there already; name one: NAME={path}"
-                    )
+                    raise InputError(f"{path}: the name {model.name!r} is taken already; give another: NAME=PATH")
                 self.models[model.name] = model
         if not self.models:
             raise InputError(f"{self.paths[0]} holds no bundle; make one: torchkiln export RUN")

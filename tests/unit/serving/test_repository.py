@@ -15,7 +15,7 @@ from torchkiln.serving.metrics import Metrics
 from torchkiln.serving.model import Routing
 from torchkiln.serving.refusal import Refusal
 from torchkiln.serving.repository import Repository
-from torchkiln.serving.served import load
+from torchkiln.serving.served import Served, load
 
 
 @pytest.fixture
@@ -27,8 +27,11 @@ def models(tmp_path: Path) -> Path:
 
 def repository(*paths: Path | str, policy: str = "latest:1") -> Repository:
     metrics = Metrics()
-    made = Repository([Path(p) for p in paths], policy,
-                      lambda name, version, path: load(name, version, path, {"threads": 1}, Limits(), metrics))  # fmt: skip
+
+    def make(name: str, version: str, path: Path) -> Served:
+        return load(name, version, path, {"threads": 1}, Limits(), metrics)
+
+    made = Repository([Path(p) for p in paths], policy, make)
     made.load_all()
     return made
 
@@ -143,7 +146,8 @@ def test_watching_takes_up_what_comes_and_tries_what_is_broken_but_once(models: 
 def test_a_version_that_takes_other_fields_is_served_only_by_name(models: Path) -> None:
     made = repository(models)
     bundles.table(models / "net" / "4")
-    doing(lambda: made.refresh("net"))
+    with pytest.raises(Refusal, match="other fields"):
+        doing(lambda: made.refresh("net"))
     assert "other fields" in made.get("net").reasons["4"] and made.get("net").default.version == "3"  # type: ignore[union-attr]
     doing(lambda: made.route("net", Routing({"default": "4"})))
     assert made.get("net").default.version == "4"  # type: ignore[union-attr]

@@ -113,8 +113,13 @@ def test_tokens(models: Path, tmp_path: Path) -> None:
     file.chmod(0o600)
     with servers.asked(tmp_path, models, token_file=file) as app:
         reader, admin = ({"authorization": f"Bearer {token}"} for token in (READER, ADMIN))
-        ways = [("POST", PREDICT, X, "reader"), ("GET", "/metrics", b"", "reader"), ("GET", "/v1/models", b"", "reader"),
-                ("POST", "/v1/models/net:load", b"", "admin"), ("POST", "/v2/models/net/infer", X, "reader")]  # fmt: skip
+        ways = [
+            ("POST", PREDICT, X, "reader"),
+            ("GET", "/metrics", b"", "reader"),
+            ("GET", "/v1/models", b"", "reader"),
+            ("POST", "/v1/models/net:load", b"", "admin"),
+            ("POST", "/v2/models/net/infer", X, "reader"),
+        ]
         for method, path, body, who in ways:
             assert servers.ask(app, method, path, body).status == 401
             right, wrong = (reader, admin) if who == "reader" else (admin, reader)
