@@ -28,8 +28,11 @@ RECORD = {"age": 31.5, "height": 170, "town": "Ulm", "since": "2020-03-01"}
 TEXTS = ["a good film", "a bad film", "good and short", "bad and long", "what a film"] * 3
 
 
-def table(folder: Path, *, target: str = "classes", parts: dict[str, Any] | None = None, **finish: Any) -> Path:
-    """Numbers with gaps, a name and a date into two classes, or into a number."""
+def table(
+    folder: Path, *, target: str = "classes", without: Sequence[str] = (), parts: dict[str, Any] | None = None,
+    **finish: Any,
+) -> Path:  # fmt: skip
+    """Numbers with gaps, a name and a date, or all but some of them, into two classes, or into a number."""
     rng = np.random.default_rng(0)
     rows = 120
     age = rng.normal(40, 12, rows)
@@ -42,7 +45,7 @@ def table(folder: Path, *, target: str = "classes", parts: dict[str, Any] | None
         }
     )
     labels = np.where(age > 40, "yes", "no")
-    inputs, _ = table_fit.fit(frame, (labels == "yes").astype(np.int64), classes=True, exclude=[])
+    inputs, _ = table_fit.fit(frame, (labels == "yes").astype(np.int64), classes=True, exclude=without)
     codec = Codec(inputs, Labels("y", CLASSES) if target == "classes" else Number("y", 0.0, 1.0, -9.0, 9.0))
     made = inputs.encode(frame)
     numeric, categorical = made["numeric"].shape[1], made["categorical"].shape[1]

@@ -20,7 +20,12 @@ __all__ = [
     "verify",
 ]
 
-_HOMES = {"KilnError": "torchkiln.errors", "export": "torchkiln.api", "serve": "torchkiln.serving.start"}
+_HOMES = {
+    "KilnError": "torchkiln.errors",
+    "export": "torchkiln.api",
+    "load": "torchkiln.api",
+    "serve": "torchkiln.serving.start",
+}
 """Names that live elsewhere than in `api`, or that `__all__` does not list."""
 
 

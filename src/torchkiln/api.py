@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchkiln.checks import asking
-from torchkiln.errors import InputError, RecipeError, RunError
+from torchkiln.errors import RecipeError, RunError
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
 from torchkiln.runs.directory import CHILD, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
-from torchkiln.stages import given
+from torchkiln.stages import given, outputs
 from torchkiln.stages.on_demand import full_disk, training_extra
 
 if TYPE_CHECKING:
     import polars as pl
+    from torch import nn
 
     from torchkiln.stages import from_parts
 
@@ -227,7 +228,7 @@ def profile(
     Raises:
         InputError: What was given is wrong.
     """
-    trace = None if out is None else _trace_file(Path(out))
+    trace = None if out is None else outputs.trace_file(Path(out))
     progress = progress or Progress()
     run = _run_meant(recipe)
     if run is not None and overrides:
@@ -283,13 +284,13 @@ def predict(
         One row an input: `key`, `prediction`, and for classes `confidence` and `p_CLASS` each.
     """
     if out is not None:
-        _writer_suffix(Path(out))
+        outputs.table_suffix(Path(out))
     with training_extra():
         from torchkiln.stages import use
 
         table = use.predict(_open(run), inputs)
     if out is not None:
-        _write_table(table, Path(out))
+        outputs.write_table(table, Path(out))
     return table
 
 
@@ -297,21 +298,32 @@ def export(
     run: str | Path | Run,
     out: str | Path | None = None,
     *,
-    formats: Sequence[str] = ("onnx", "pt2"),
+    formats: Sequence[str] | None = None,
+    model: Any = None,
+    data: Any = None,
+    loss: Any = None,
     overwrite: bool = False,
+    as_zip: bool = False,
+    sign: str | Path | None = None,
+    include_rows: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write a run's bundle: its net in files that others can run, with all that is needed to serve it.
+    """Write a run's bundle: its net in files that others can run, each proven, with all that is needed to serve it.
 
     Args:
         run: The run, or its directory.
         out: The bundle's folder; None: `bundle` in the run directory.
-        formats: Of onnx, pt2.
+        formats: Of onnx, pt2, aoti, torchscript and int8; None: onnx, pt2, and int8 where it pays.
+        model, data, loss: As for `fit`, where the run was begun with objects.
         overwrite: Replace a bundle that is there, once the new one is whole.
+        as_zip: Make it one file besides.
+        sign: A PEM file with an Ed25519 key, to sign the manifest with.
+        include_rows: Pack validation rows for a proof elsewhere, in place of made-up ones.
         progress: Who shows what happens.
 
     Returns:
-        `bundle`, its folder; `ok`, whether every file is proven; `files`, a row each.
+        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8; and
+        `test`, the exported file's score beside the run's.
 
     Raises:
         InputError: The run cannot be exported, or there is a bundle already.
@@ -319,8 +331,17 @@ def export(
     with training_extra():
         from torchkiln.stages import export as stage
 
-        wish = stage.Wish(formats, None if out is None else Path(out), overwrite)
-        return stage.export(_open(run), wish, progress or Progress())
+        opened, wish = _open(run), stage.Wish(formats or stage.DEFAULT, out, overwrite, as_zip, sign, include_rows)
+        parts = _parts(recipes.load(opened.path / RECIPE, check_paths=False), model, loss, None, data)
+        return stage.of_run(opened, parts, wish, progress or Progress())
+
+
+def load(bundle: str | Path) -> nn.Module:
+    """The net of a bundle, or of its zip, with its trained weights, in eval mode."""
+    with training_extra():
+        from torchkiln.stages import use
+
+        return use.rebuild(Path(bundle))
 
 
 def report(run: str | Path | Run) -> Path:
@@ -374,29 +395,3 @@ def _run_meant(recipe: Any) -> RunDirectory | None:
         return recipe.directory
     is_run = isinstance(recipe, str | Path) and (Path(recipe) / RECIPE).is_file()
     return RunDirectory.open(recipe) if is_run else None
-
-
-def _trace_file(file: Path) -> Path:
-    if not file.name.lower().endswith((".json", ".json.gz")):
-        raise InputError(f"{file}: a trace is written as .json or .json.gz")
-    if not file.parent.is_dir():
-        raise InputError(f"{file}: there is no folder {file.parent}")
-    return file
-
-
-def _writer_suffix(file: Path) -> str:
-    """The file's suffix, if predictions can be written so."""
-    suffix = file.suffix.lower()
-    if suffix not in (".csv", ".parquet", ".jsonl"):
-        raise InputError(f"{file}: predictions are written as .csv, .parquet or .jsonl")
-    return suffix
-
-
-def _write_table(table: pl.DataFrame, file: Path) -> None:
-    match _writer_suffix(file):
-        case ".csv":
-            table.write_csv(file)
-        case ".parquet":
-            table.write_parquet(file)
-        case _:
-            table.write_ndjson(file)

@@ -12,14 +12,19 @@ from torchkiln.cli_checks import Json, print_json
 deploy = typer.Typer()
 
 
-@deploy.command(epilog="torchkiln export runs/flowers, or: torchkiln export runs/flowers --format onnx,int8 --zip")
+@deploy.command(epilog="torchkiln export runs/flowers, or: torchkiln export runs/flowers --format onnx,aoti --zip")
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
     formats: Annotated[
-        str, typer.Option("--format", metavar="FORMATS", help="Of onnx, pt2, with commas between.")
-    ] = "onnx,pt2",
+        str, typer.Option("--format", metavar="FORMATS", help="Of onnx, pt2, int8, aoti, torchscript.")
+    ] = "onnx,pt2,int8",
     out: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Where to write; RUN/bundle by default.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle that is there.")] = False,
+    as_zip: Annotated[bool, typer.Option("--zip", help="Make it one file besides.")] = False,
+    sign: Annotated[Path | None, typer.Option(metavar="KEY", help="Sign it: an Ed25519 key in a PEM file.")] = None,
+    include_rows: Annotated[
+        bool, typer.Option("--include-rows", help="Pack validation rows for a proof elsewhere, not made-up ones.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="RUN is a bundle: repeat its proof here, without torch.")
     ] = False,
@@ -27,19 +32,16 @@ def export(
 ) -> None:
     """Write a run as a bundle that a server without torch can run; exit code 1 if a file fails its proof."""
     from torchkiln import api
-    from torchkiln.report import terminal
+    from torchkiln.report import exported, terminal
 
     if check:
         _check(run, as_json)
         return
     wanted = [word.strip() for word in formats.split(",") if word.strip()]
     with terminal.display(silent=as_json) as progress:
-        found = api.export(run, out, formats=wanted, overwrite=overwrite, progress=progress)
-    if as_json:
-        print_json(found)
-    else:
-        terminal.show([("", f"{row['file']:20}{row['bytes']:>12,} bytes") for row in found["files"]])
-        terminal.show([("dim", f"the bundle: {found['bundle']}")])
+        found = api.export(run, out, formats=wanted, overwrite=overwrite, as_zip=as_zip, sign=sign,
+                           include_rows=include_rows, progress=progress)  # fmt: skip
+    print_json(found) if as_json else terminal.show(exported.lines(found))
     if not found["ok"]:
         raise typer.Exit(1)
 

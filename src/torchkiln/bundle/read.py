@@ -119,8 +119,9 @@ def load(
 def _loaded(
     folder: Path, require_signature: Path | None, allow_unproven: bool, model: str | None, threads: int | None
 ) -> Bundle:
-    manifest = files.check(folder)
+    files.listed(folder)  # no link is followed, not even to the manifest
     signing.check(folder, require_signature)
+    manifest = files.check(folder)
     form = model or manifest.serve
     if form not in WITHOUT_TORCH or form not in manifest.models:
         has = ", ".join(name for name in manifest.models if name in WITHOUT_TORCH) or "none"

@@ -110,7 +110,7 @@ class Reader:
             for name in record:
                 if name not in known:
                     hint = did_you_mean(str(name), known)
-                    raise RecordError(f"records[{i}].{name}: there is no such field{hint}", record=i, field=str(name))
+                    raise RecordError(f"records[{i}]: there is no field {name!r}{hint}", record=i, field=str(name))
             name = next(name for name in known if name not in record)
             raise RecordError(f"records[{i}].{name}: it is missing; every field is needed", record=i, field=name)
 
@@ -172,8 +172,8 @@ def _dates(field: DateField) -> Column:
         words = [value.isoformat() if hasattr(value, "isoformat") else value for value in values]
         formats = [*field.formats, *_ISO] if words != values else field.formats
         for i, value in enumerate(words):
-            if value is not None and not isinstance(value, str):
-                raise Wrong(i, shown(value), accepted)
+            if value is not None:
+                _bytes(value, i, accepted)
         dates, bad = read_dates(pl.Series(field.column, words, pl.String), formats)
         if bad.any():
             i = int(bad.argmax())
@@ -197,8 +197,8 @@ def _names(field: CategoryField | PresenceField) -> Column:
             elif isinstance(value, numbers.Real):
                 number = int(value) if isinstance(value, numbers.Integral) else _finite(value, i, accepted)
                 value = str(number) if isinstance(number, int) else read_names(pl.Series([number]))[0]
-            elif value is not None and not isinstance(value, str):
-                raise Wrong(i, shown(value), accepted)
+            elif value is not None:
+                _bytes(value, i, accepted)
             out.append(value)
         return pl.Series(field.column, out, pl.String)
 
@@ -210,17 +210,22 @@ def _texts(most: int) -> Column:
 
     def read(values: list[Any]) -> list[str]:
         for i, value in enumerate(values):
-            if not isinstance(value, str):
-                raise Wrong(i, shown(value), accepted)
-            try:
-                size = len(value.encode())
-            except UnicodeEncodeError:
-                raise Wrong(i, "a string with half of a character (a lone surrogate)", accepted) from None
+            size = _bytes(value, i, accepted)
             if size > most:
                 raise Wrong(i, f"one of {size:,} bytes", accepted, too_large=True)
         return values
 
     return read
+
+
+def _bytes(value: Any, record: int, accepted: str) -> int:
+    """How many bytes a string has; whatever else it is, is wrong."""
+    if not isinstance(value, str):
+        raise Wrong(record, shown(value), accepted)
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        raise Wrong(record, "a string with half of a character (a lone surrogate)", accepted) from None
 
 
 def _from_pandas(frame: Any) -> pl.DataFrame:

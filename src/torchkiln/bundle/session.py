@@ -16,6 +16,14 @@ from torchkiln.errors import BundleError
 from torchkiln.runs import environment
 
 BATCH = 64
+_TYPES = {
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+"""What ONNX Runtime calls the types that NumPy has."""
 
 
 class Session:
@@ -46,12 +54,13 @@ class Session:
         except Exception as error:  # ONNX Runtime's classes share no base
             raise BundleError(f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({error})") from error
         self._names = [model.outputs.get(t.name, t.name) for t in self.outputs]
-        for ours, theirs in (
-            ([model.inputs.get(t.name, t.name) for t in self.inputs], self._session.get_inputs()),
-            (self._names, self._session.get_outputs()),
+        for says, theirs in (
+            ({model.inputs.get(t.name, t.name): t.dtype for t in self.inputs}, self._session.get_inputs()),
+            (dict(zip(self._names, (t.dtype for t in self.outputs), strict=True)), self._session.get_outputs()),
         ):
-            if sorted(ours) != sorted(t.name for t in theirs):
-                raise BundleError(f"{file} has the tensors {[t.name for t in theirs]} and the manifest says {ours}")
+            has = {t.name: _TYPES.get(t.type, t.type) for t in theirs}
+            if says != has:
+                raise BundleError(f"{file} has the tensors {has} and the manifest says {says}")
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name for one batch; inputs are brought to the dtype that the model takes."""

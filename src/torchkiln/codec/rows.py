@@ -74,9 +74,9 @@ class RowReader:
             return None
         missing = type(None) in kinds
         given = [cell for cell in cells if cell is not None] if missing else cells
-        # A sum that is no finite number: a NaN or an infinity was sent, or something huge.
         if int in kinds and any(type(cell) is int and abs(cell) > _LARGEST for cell in given):
             return None
+        # A sum that is no finite number: a NaN or an infinity was sent, or something huge.
         if not math.isfinite(sum(given)):
             return None
         if missing:

@@ -20,6 +20,7 @@ from torchkiln.codec.text import NgramCodec, TokenCodec
 
 Record = dict[str, Any]
 UNHEARD = "\u2603 never seen \u00e9\u0301"
+_DAYS = ((2001, 6, 15, 12), (1, 1, 1, 0), (1969, 12, 31, 23), (2000, 2, 29, 0), (9999, 12, 31, 23))
 _MODES = ("L", "LA", "RGB", "RGBA", "P", "1", "I;16", "CMYK")
 
 
@@ -33,7 +34,8 @@ def records(codec: InputCodec) -> list[Record]:
     if isinstance(codec, ImageCodec):
         return [{codec.column: one} for one in _pictures(codec.size)]
     if isinstance(codec, NgramCodec):
-        return [{codec.column: one} for one in _texts(list(codec.words)[:200], codec.max_words)]
+        words = [name for name in codec.words if " " not in name][:200]
+        return [{codec.column: one} for one in _texts(words, codec.max_words)]
     if isinstance(codec, TokenCodec):
         return [{codec.column: one} for one in _texts(["of", "the", "house", "x"], codec.max_tokens)]
     return []
@@ -55,9 +57,7 @@ def _edges(one: Field) -> list[Any]:
     if isinstance(one, CategoryField):
         return [one.names[0] if one.names else None, *one.names[-1:], UNHEARD, "", None]
     if isinstance(one, DateField):
-        days = [datetime.datetime(y, m, d, h) for y, m, d, h in
-                ((2001, 6, 15, 12), (1, 1, 1, 0), (1969, 12, 31, 23), (2000, 2, 29, 0), (9999, 12, 31, 23))]  # fmt: skip
-        return [*days, None]
+        return [*(datetime.datetime(*day) for day in _DAYS), None]
     return ["x", None]
 
 

@@ -88,8 +88,9 @@ def _loaded(kind: str, file: str) -> Any:
         return torch.export.load(file).module()
     if kind == "aoti":
         return torch._inductor.aoti_load_package(file)
-    warnings.simplefilter("ignore")  # every door of TorchScript warns that it is deprecated, which we say ourselves
-    return torch.jit.load(file)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # every door of TorchScript warns that it is deprecated, which we say ourselves
+        return torch.jit.load(file)  # type: ignore[no-untyped-call]
 
 
 def main(kind: str, file: str, cases: str, answers: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from torchkiln.codec.base import BATCH, Array, ArraySpec, Axis
+from torchkiln.errors import ExportError
 from torchkiln.tasks._base import Task
 
 Named = Mapping[str, Array]
@@ -90,6 +91,57 @@ def of_task(task: Task, net: nn.Module) -> Graph:
     return Graph(module.eval(), specs, [output], task.prediction_kind)
 
 
+def of_module(
+    net: nn.Module, specs: list[ArraySpec], by_name: bool, kind: Literal["classes", "number", "tensor"],
+    predicted: Callable[[Tensor], Tensor] | None,
+) -> Graph:  # fmt: skip
+    """A person's own net, from the tensors that its forward takes.
+
+    Args:
+        net: With its trained weights; left as it is.
+        specs: Forms of the tensors.
+        by_name: Whether it is called with them by name.
+        kind: What it gives.
+        predicted: Its output to a prediction of that kind; None for plain tensors.
+
+    Raises:
+        ExportError: It gives something else than tensors.
+    """
+    module = _named(_OfModule, [spec.name for spec in specs])(_ready(net), specs, by_name, predicted).eval()
+    if kind != "tensor":
+        return Graph(module, specs, ["probabilities" if kind == "classes" else "value"], kind)
+    lengths = {a.name: min(n, a.most or n) for n in LENGTHS[1:2] for a in Graph(module, specs, [], kind).axes}
+    given = example(specs, EXAMPLE_BATCH, lengths)
+    with torch.inference_mode():
+        out = module.called(*(torch.from_numpy(array) for array in given.values()))
+    if isinstance(out, Mapping):
+        return Graph(module, specs, [str(name) for name in out], kind)
+    count = len(tensors(out))
+    return Graph(module, specs, ["output"] if count == 1 else [f"output_{i}" for i in range(count)], kind)
+
+
+def tensors(output: Any) -> tuple[Tensor, ...]:
+    """The tensors of what a net gives: one, several, or by name.
+
+    Raises:
+        ExportError: There is something else among them.
+    """
+    found = tuple(output.values()) if isinstance(output, Mapping) else output
+    found = found if isinstance(found, tuple | list) else (found,)
+    for one in found:
+        if not isinstance(one, Tensor):
+            raise ExportError(f"the net cannot be exported: its forward gives a {type(one).__name__}; let it give a "
+                              "tensor, or a tuple or dict of tensors")  # fmt: skip
+    return tuple(found)
+
+
+def joined(outputs: Sequence[Array]) -> Array:
+    """Several outputs side by side, so that each row has one line of numbers; a single one as it is."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return np.concatenate([np.asarray(out, np.float32).reshape(len(out), -1) for out in outputs], axis=1)
+
+
 def example(specs: Sequence[ArraySpec], batch: int, lengths: Mapping[str, int], seed: int = 0) -> dict[str, Any]:
     """Arrays that have the form of inputs and hold nothing of anybody's data.
 
@@ -130,6 +182,25 @@ class _OfTask(nn.Module):
         for spec in self.empty:
             batch[spec.name] = torch.zeros((inputs[0].shape[0], 0), dtype=getattr(torch, spec.dtype))
         return (self.task.predict(self.task.forward(self.net, batch)),)
+
+
+class _OfModule(nn.Module):
+    """A person's net between the tensors it takes and what it predicts."""
+
+    def __init__(
+        self, net: nn.Module, specs: list[ArraySpec], by_name: bool, predicted: Callable[[Tensor], Tensor] | None
+    ) -> None:
+        super().__init__()
+        self.net, self.by_name, self.predicted = net, by_name, predicted
+        self.names = [spec.name for spec in specs]
+
+    def called(self, *inputs: Tensor) -> Any:
+        """What the net gives, as it gives it."""
+        return self.net(**dict(zip(self.names, inputs, strict=True))) if self.by_name else self.net(*inputs)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        out = self.called(*inputs)
+        return tensors(self.predicted(out) if self.predicted else out)
 
 
 def _ready(net: nn.Module) -> nn.Module:

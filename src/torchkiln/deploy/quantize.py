@@ -49,8 +49,8 @@ METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
 LAYERS_LEFT = (1, 2, 4, 8)
 """How many of the most sensitive layers are left in FP32, one after the other."""
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad",
-            "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")  # fmt: skip
+_BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul",
+            "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")  # fmt: skip
 """Operators that work in 8 bits if what is around them does; a softmax or a norm in 8 bits costs too much."""
 _TYPES = sorted((*_WEIGHTED, *_BETWEEN))
 _ROWS_A_BATCH = 32

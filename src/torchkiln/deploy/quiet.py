@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def into(log: Path) -> Iterator[None]:
-    """Printed lines, warnings, log records and the traceback of an error go to `log`, which is written anew."""
+    """Printed lines, warnings, log records and the traceback of an error go to `log`; nothing said leaves none."""
     with log.open("w", encoding="utf-8", errors="backslashreplace") as out:
         handler = logging.StreamHandler(out)
         loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir", "onnxruntime")]
@@ -22,6 +22,7 @@ def into(log: Path) -> Iterator[None]:
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), warnings.catch_warnings():
                 warnings.simplefilter("default")
+                warnings.showwarning = lambda *said, **_: out.write(warnings.formatwarning(*said[:4]))
                 yield
         except BaseException:
             traceback.print_exc(file=out)
@@ -29,3 +30,5 @@ def into(log: Path) -> Iterator[None]:
         finally:
             for one, handlers, propagate in kept:
                 one.handlers, one.propagate = handlers, propagate
+    if not log.stat().st_size:
+        log.unlink()

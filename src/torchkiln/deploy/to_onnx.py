@@ -16,6 +16,8 @@ from torchkiln.deploy.graph import Graph
 OPSET = 20
 LARGEST = 1_800_000_000
 """Bytes of weights up to which they are in the file itself; ONNX ends at 2 GB."""
+_BESIDE = 1024
+"""Bytes of a tensor from which it goes into the other file."""
 
 
 def write(program: ExportedProgram, graph: Graph, file: Path) -> dict[str, str]:
@@ -111,6 +113,6 @@ def _bare(part: Any) -> None:
 
 def _save(proto: Any, file: Path, large: bool) -> None:
     if large:
-        onnx.save(proto, file, save_as_external_data=True, location=f"{file.name}.data", size_threshold=1024)
+        onnx.save(proto, file, save_as_external_data=True, location=f"{file.name}.data", size_threshold=_BESIDE)
     else:
         file.write_bytes(proto.SerializeToString(deterministic=True))

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import platform
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchkiln.bundle import schema
-from torchkiln.bundle.write import Draft
-from torchkiln.codec.base import Axis
-from torchkiln.deploy import files, graph, quiet
-from torchkiln.errors import ExportError, KilnError
+from torchkiln.bundle import mar
+from torchkiln.bundle.write import Draft, pack
+from torchkiln.deploy import files, quiet
+from torchkiln.deploy.prove import computed
+from torchkiln.errors import ExportError, RunError
 from torchkiln.recipe import load as recipes
-from torchkiln.recipe.schema import Recipe
-from torchkiln.runs.directory import RECIPE, RunDirectory
+from torchkiln.registry import did_you_mean
+from torchkiln.report import page
+from torchkiln.runs.directory import FULL_DISK, RECIPE, RunDirectory
 from torchkiln.runs.progress import Progress
-from torchkiln.stages import proving, use
+from torchkiln.stages import bundling, from_parts, proving
+from torchkiln.stages import subject as subjects
+from torchkiln.stages.subject import Subject
 
 BUNDLE, LOG = "bundle", "export.log"
-PACKAGES = ("torchkiln", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "polars", "pillow", "tokenizers")
-"""Whose versions the manifest says."""
+FORMATS = (*files.FORMATS, "int8", "mar")
+"""`mar` is an archive for TorchServe, beside the bundle."""
+DEFAULT = ("onnx", "pt2", "int8")
 
 
 @dataclass(frozen=True)
@@ -32,112 +33,118 @@ class Wish:
     """What is to be exported, and how.
 
     Args:
-        formats: Of `files.FORMATS`.
+        formats: Of `FORMATS`; int8 is kept where it pays.
         out: The bundle's folder; None: `bundle` in the run directory.
         overwrite: Replace a bundle that is there, once the new one is whole.
+        as_zip: Make it one file besides.
+        sign: A PEM file with an Ed25519 key, to sign the manifest with.
+        include_rows: Pack validation rows for a proof elsewhere, in place of made-up ones.
     """
 
-    formats: Sequence[str] = ("onnx", "pt2", "int8")
-    out: Path | None = None
+    formats: Sequence[str] = DEFAULT
+    out: str | Path | None = None
     overwrite: bool = False
+    as_zip: bool = False
+    sign: str | Path | None = None
+    include_rows: bool = False
+
+    def __post_init__(self) -> None:
+        for form in self.formats:
+            if form not in FORMATS:
+                raise ExportError(f"--format: there is no format {form!r}{did_you_mean(form, FORMATS)}")
+        if {"int8", "mar"} & set(self.formats) and "onnx" not in self.formats:
+            raise ExportError("--format: int8 and mar are made from onnx; write --format onnx,int8")
+        if not self.formats:
+            raise ExportError(f"--format: name one at least of {', '.join(FORMATS)}")
+        if self.sign is not None and not Path(self.sign).is_file():
+            raise ExportError(f"--sign: there is no file {self.sign}")
 
 
-def export(run: RunDirectory, wish: Wish, progress: Progress) -> dict[str, Any]:
+def of_run(run: RunDirectory, parts: from_parts.Parts | None, wish: Wish, progress: Progress) -> dict[str, Any]:
     """Write a run's bundle.
 
-    Returns:
-        `bundle`, its folder; `ok`, whether every file is proven; `files`, a row each.
-
-    Raises:
-        InputError: The run cannot be exported, or there is a bundle already.
+    Args:
+        run: The run.
+        parts: A person's own, where the run was begun with them.
+        wish: What is to be exported.
+        progress: Who shows what happens.
     """
     progress.stage("export", "reading the best weights")
-    trained = use.load(run)
-    trained = replace(trained, net=trained.net.cpu(), device="cpu")
-    source = use.own_data(run, trained.recipe)
-    if isinstance(source, KilnError):
-        raise ExportError(f"the proof cannot be made: {source}") from source
+    if recipes.load(run.path / RECIPE, check_paths=False).task != "custom":
+        return export(subjects.of_run(run), wish, progress)
+    if parts is None or parts.data is None:
+        raise RunError(f"{run.path} was begun with objects from Python; export it by torchkiln.export(run, model=..., "
+                       "data=...)")  # fmt: skip
+    return export(subjects.of_parts(run, parts), wish, progress)
+
+
+def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
+    """Write the bundle of what was trained.
+
+    Returns:
+        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8;
+        `test`, the score on the test split, the exported file's beside that of the run.
+
+    Raises:
+        InputError: The net cannot be exported, or there is a bundle already.
+    """
+    run = subject.run
+    folder = Path(wish.out or run.path / BUNDLE)
+    packed = folder.with_name(f"{folder.name}.zip")
+    if wish.as_zip and packed.exists() and not wish.overwrite:
+        raise ExportError(f"{packed} exists; replace it with --overwrite, or choose another with --out")
 
     def say(what: str) -> None:
         progress.stage("export", what)
 
-    with Draft(wish.out or run.path / BUNDLE, overwrite=wish.overwrite) as draft:
+    with _room(folder), Draft(folder, overwrite=wish.overwrite) as draft:
         with quiet.into(run.path / LOG):
-            whole = graph.of_task(trained.task, trained.net)
-            written = files.write(whole, [f for f in wish.formats if f != "int8"], draft.path, say)
-        _write_source(trained, draft.path)
-        parts = _manifest(run, trained, whole, written, {})
-        asked = schema.make(trained.codec, whole.inputs, parts["outputs"], whole.prediction_kind)
-        RunDirectory(draft.path).write_json("schema.json", asked)
-        case = proving.Case(run, trained, whole, source, draft.path, parts, asked, say)
+            written = files.write(subject.graph, [f for f in wish.formats if f in files.FORMATS], draft.path, say)
+        bundling.write_source(subject, draft.path)
+        parts = bundling.manifest(subject, written, {})
+        asked = bundling.write_schema(subject, draft.path, parts["outputs"])
+        case = proving.Case(subject, draft.path, parts, asked, say)
         proof = proving.prove_files(case, written, int8="int8" in wish.formats)
-        RunDirectory(draft.path).write_json("parity.json", proof.parity)
+        final = _test(subject, proof, case)
+        parity = {**proof.parity, "test": final}
+        RunDirectory(draft.path).write_json("parity.json", parity)
+        bundling.write_proof(subject, draft.path, proving.ways(case).served, wish.include_rows)
+        bundling.write_reference(subject, draft.path)
         rows = proof.rows(draft.path)
-        folder = draft.finish(_manifest(run, trained, whole, proof.written, proof.proven))
-    run.write_json(proving.EVIDENCE, proof.evidence)
-    return {"bundle": str(folder), "ok": proof.holds, "files": rows, "int8": proof.int8}
+        parts = bundling.manifest(subject, proof.written, proof.proven)
+        bundling.write_golden(subject, draft.path, parts, asked)
+        bundling.write_papers(subject, draft.path, parts, asked, parity)
+        draft.finish(parts, sign_key=Path(wish.sign) if wish.sign else None)
+        if wish.as_zip:
+            pack(folder, packed)
+        if "mar" in wish.formats:
+            mar.pack(folder, folder.with_name(f"{folder.name}.mar"), parts["name"])
+    said = {"table": rows, "said": proof.int8, "test": final}
+    run.write_json(proving.EVIDENCE, {**proof.evidence, **said})
+    page.write(run.path)
+    return {"bundle": str(folder), "ok": proof.holds, **said}
 
 
-def _write_source(trained: use.Trained, folder: Path) -> None:
-    """What the net can be built from again: weights, recipe, codec."""
-    shutil.copyfile(trained.weights, folder / "weights.safetensors")
-    (folder / RECIPE).write_text(recipes.dump(without_places(trained.recipe)), encoding="utf-8")
-    RunDirectory(folder).write_json("codec.json", trained.codec.state(folder))
+def _test(subject: Subject, proof: proving.Proof, case: proving.Case) -> dict[str, Any] | None:
+    """The one score of the exported file on the test split, beside the run's own; None without test rows."""
+    frame = subject.rows("test")
+    known = subject.run.read_json("test.json", {})
+    if subject.target is None or not len(frame) or known.get("split") != "test":
+        return None
+    one = max(proof.written, key=lambda w: (w.form == "int8", w.form == "onnx"))  # what would be served
+    answers = computed(proving.runner(one, case), proving.ways(case).served(subject.records(frame)))
+    metric = next((m for m in subject.metrics if m.name == known.get("primary")), subject.metrics[0])
+    value = float(metric.score(subject.target(frame), answers))
+    return {"form": one.form, "metric": metric.name, "rows": len(frame), "file": value,
+            "run": known["metrics"][metric.name]["value"]}  # fmt: skip
 
 
-def without_places(recipe: Recipe) -> Recipe:
-    """A recipe that says how the net is built, and names no file or folder of the machine it was trained on."""
-    nowhere: dict[str, Any] = {"path": None, "train": None, "val": None, "test": None}
-    model = recipe.model.model_copy(update={"pretrained": False})
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=nowhere), "model": model})
-
-
-def _manifest(
-    run: RunDirectory,
-    trained: use.Trained,
-    whole: graph.Graph,
-    written: Sequence[files.Written],
-    proven: Mapping[str, bool],
-) -> dict[str, Any]:
-    inputs = [
-        {
-            "name": spec.name,
-            "dtype": spec.dtype,
-            "shape": [None if isinstance(n, Axis) else n for n in spec.shape],
-            **({"pad": spec.pad} if any(isinstance(n, Axis) for n in spec.shape[1:]) else {}),
-        }
-        for spec in whole.inputs
-    ]
-    ours = [spec.name for spec in whole.inputs]
-    return {
-        "name": run.path.resolve().name,
-        "run_id": run_id(run, trained.weights),
-        "task": trained.recipe.task,
-        "prediction_kind": whole.prediction_kind,
-        "inputs": inputs,
-        "outputs": whole.output_specs(),
-        "models": {
-            w.form: {
-                "file": w.file,
-                "proven": proven.get(w.form, False),
-                "inputs": {n: w.names[n] for n in ours},
-                "outputs": {n: w.names[n] for n in whole.outputs},
-            }
-            for w in written
-        },
-        "serve": next((form for form in ("int8", "onnx") if any(w.form == form for w in written)), None),
-        "versions": versions(),
-        "licences": {},
-    }
-
-
-def run_id(run: RunDirectory, weights: Path) -> str:
-    """Sixteen letters that tell this run's best weights and recipe from all others."""
-    digest = hashlib.sha256(weights.read_bytes())
-    digest.update((run.path / RECIPE).read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def versions() -> Mapping[str, str]:
-    """Of Python and of what made the files."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+@contextlib.contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """A full disk in a sentence; what was there under the bundle's name still is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        raise ExportError(f"the disk is full: {folder} was not written; make room and export again") from error

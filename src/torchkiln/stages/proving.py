@@ -19,17 +19,13 @@ import torch
 from torchkiln import randomness
 from torchkiln.bundle import manifest, records
 from torchkiln.bundle.proof import Truth
-from torchkiln.codec.base import Arrays, Codec
-from torchkiln.data.source import Source
-from torchkiln.data.store import ArrayStore
-from torchkiln.deploy import extremes, fresh, quantize, raw
+from torchkiln.codec.base import Codec
+from torchkiln.deploy import extremes, fresh, quantize
 from torchkiln.deploy.files import Written
-from torchkiln.deploy.graph import Graph
+from torchkiln.deploy.graph import joined
 from torchkiln.deploy.prove import Runner, Sample, Trial, Ways, batch, by_length, prove, sample, samples, spread
-from torchkiln.evaluation import inference, scores
-from torchkiln.runs.directory import RunDirectory
-from torchkiln.stages.run import EVAL_BATCH
-from torchkiln.stages.use import Trained
+from torchkiln.evaluation import scores
+from torchkiln.stages.subject import Subject
 from torchkiln.tasks._base import Array
 
 EVIDENCE = "export.json"
@@ -88,20 +84,14 @@ class Case:
     """What is to be proven, and on what.
 
     Args:
-        run: Where the evidence of an earlier export lies.
-        trained: The reference.
-        graph: What the files were made from.
-        source: The run's own data.
+        subject: The reference, its rows, and the run where the evidence of an earlier export lies.
         folder: Where the files lie, codec.json beside them.
         parts: Of the manifest.
         schema: Of a request.
         say: Told what is being done.
     """
 
-    run: RunDirectory
-    trained: Trained
-    graph: Graph
-    source: Source
+    subject: Subject
     folder: Path
     parts: Mapping[str, Any]
     schema: Mapping[str, Any]
@@ -115,25 +105,25 @@ def prove_files(case: Case, written: Sequence[Written], *, int8: bool) -> Proof:
         written: Made from the run's net.
         int8: Whether to try it.
     """
-    trained, codec = case.trained, case.trained.codec
-    ways = _ways(case)
-    frame = case.source.rows("val")
-    truth = _truth(trained, frame)
-    odd = _extremes(codec, ways)
+    subject = case.subject
+    both = ways(case)
+    frame = subject.rows("val")
+    truth = _truth(subject, frame)
+    odd = _extremes(subject, both)
     files, tried = list(written), None
     plain = next((w for w in written if w.form == "onnx"), None)
-    if int8 and plain is not None:
+    if int8 and plain is not None and truth is not None and len(subject.rows("train")):
         case.say("int8")
-        tried = _quantized(case, plain, truth, ways)
+        tried = _quantized(case, plain, truth, both)
         if tried.kept:
             files.append(Written("int8", INT8_FILE, plain.names))
     case.say("proof")
-    runners = {one.form: _runner(one, case) for one in files}
+    runners = {one.form: runner(one, case) for one in files}
     trials, answers = prove(
-        samples(frame, ways, lambda rows: raw.records(rows, codec.inputs)),
+        samples(frame, both, subject.records),
         odd,
         {form: (form, run) for form, run in runners.items()},
-        classes=case.graph.prediction_kind == "classes",
+        classes=case.subject.graph.prediction_kind == "classes",
         truth=truth,
     )
     if "int8" in trials and trials["int8"].verdict != "proven":
@@ -142,66 +132,64 @@ def prove_files(case: Case, written: Sequence[Written], *, int8: bool) -> Proof:
         files, trials = files[:-1], {k: t for k, t in trials.items() if k != "int8"}
         (case.folder / INT8_FILE).unlink()
     parity = _parity(case, trials, answers, truth, tried)
-    evidence = {"cpu_ms": _timed(case, runners, ways, frame), "int8": _remembered(case, plain, tried)}
+    evidence = {"cpu_ms": _timed(case, runners, both, frame), "int8": _remembered(case, plain, tried)}
     return Proof(files, trials, tried.why if tried else "", parity, {**parity, **evidence})
 
 
-def _ways(case: Case) -> Ways:
+def ways(case: Case) -> Ways:
     """Training's codec and net, and the codec as whoever reads the bundle gets it."""
-    trained = case.trained
-    back = Codec.from_state(json.loads((case.folder / "codec.json").read_text(encoding="utf-8")), case.folder)
+    back = None
+    if case.subject.codec is not None:
+        back = Codec.from_state(json.loads((case.folder / "codec.json").read_text(encoding="utf-8")), case.folder)
     made = manifest.parse(manifest.make(case.parts, {}), case.folder)
-
-    def predict(arrays: Arrays) -> Array:
-        return inference.run(trained.task, trained.net, ArrayStore(arrays, None), EVAL_BATCH, "cpu")
-
-    return Ways(
-        trained=trained.codec.inputs.encode,
-        predict=predict,
-        served=records.Reader(back, made, case.schema).encode,
-    )
+    reader = records.Reader(back, made, case.schema)
+    return Ways(trained=case.subject.encode, predict=case.subject.predict, served=reader.encode)
 
 
-def _truth(trained: Trained, frame: pl.DataFrame) -> Truth:
-    target, first = trained.codec.target, trained.task.metrics()[0]
-    return Truth(target.encode(frame[target.column]), first.score, first.name, first.higher_is_better)
+def _truth(subject: Subject, frame: pl.DataFrame) -> Truth | None:
+    """The targets and the first metric; None where nothing is measured."""
+    if subject.target is None:
+        return None
+    first = subject.metrics[0]
+    return Truth(subject.target(frame), first.score, first.name, first.higher_is_better)
 
 
-def _extremes(codec: Codec, ways: Ways) -> Sample | None:
-    given = extremes.records(codec.inputs)
-    if not given:
+def _extremes(subject: Subject, ways: Ways) -> Sample | None:
+    """Records at the edges, which only a codec knows."""
+    given = extremes.records(subject.codec.inputs) if subject.codec else None
+    if not given or subject.codec is None:
         return None
     frame = pl.DataFrame(given, infer_schema_length=None)
-    return sample(frame, raw.records(frame, codec.inputs), ways)
+    return sample(frame, subject.records(frame), ways)
 
 
-def _runner(one: Written, case: Case) -> Runner:
+def runner(one: Written, case: Case) -> Runner:
     """A batch through a file, in this process: that it loads in a fresh one has been seen."""
     opened = fresh.opened(one.form, case.folder / one.file)
 
     def run(feeds: Mapping[str, Array]) -> Array:
-        return np.asarray(opened({one.names[spec.name]: feeds[spec.name] for spec in case.graph.inputs})[0])
+        return joined(opened({one.names[spec.name]: feeds[spec.name] for spec in case.subject.graph.inputs}))
 
     return run
 
 
 def _quantized(case: Case, plain: Written, truth: Truth, ways: Ways) -> quantize.Int8:
     """INT8 by 256 training rows, judged on validation rows."""
-    codec, seed = case.trained.codec, case.trained.recipe.seed
-    train, val = case.source.rows("train"), case.source.rows("val")
+    subject, seed = case.subject, case.subject.recipe.seed
+    train, val = case.subject.rows("train"), case.subject.rows("val")
     drawn = np.sort(randomness.permutation(seed, "int8 calibration", 0, len(train))[: quantize.CALIBRATION_ROWS])
     rows = spread(len(val), quantize.MOST_JUDGED)
-    judged = sample(val[rows], raw.records(val[rows], codec.inputs), ways, rows)
-    names = {spec.name: plain.names[spec.name] for spec in case.graph.inputs}
+    judged = sample(val[rows], subject.records(val[rows]), ways, rows)
+    names = {spec.name: plain.names[spec.name] for spec in case.subject.graph.inputs}
     material = quantize.Material(
         source=case.folder / plain.file,
         names=names,
-        calibration=codec.inputs.encode(train[drawn]),
+        calibration=subject.encode(train[drawn]),
         judged=judged,
-        classes=case.graph.prediction_kind == "classes",
+        classes=case.subject.graph.prediction_kind == "classes",
         truth=truth.at(judged.rows),
     )
-    earlier = case.run.read_json(EVIDENCE, {}).get("int8") or {}
+    earlier = case.subject.run.read_json(EVIDENCE, {}).get("int8") or {}
     decided = quantize.Int8.from_json(earlier) if earlier.get("of") == _of(case, plain) else None
     return quantize.quantize(material, case.folder / INT8_FILE, decided)
 
@@ -218,16 +206,22 @@ def _of(case: Case, plain: Written) -> dict[str, str]:
 
 
 def _parity(
-    case: Case, trials: Mapping[str, Trial], answers: Mapping[str, Array], truth: Truth, int8: quantize.Int8 | None
+    case: Case,
+    trials: Mapping[str, Trial],
+    answers: Mapping[str, Array],
+    truth: Truth | None,
+    int8: quantize.Int8 | None,
 ) -> dict[str, Any]:
     """Everything that the proof rests on but what a clock said: two exports give the same."""
     rows = answers["rows"]
     sides = {name: answers[name] for name in ("reference", *trials)}
-    measured = scores.score(case.trained.task.metrics(), truth.at(rows).target, sides, case.trained.recipe.seed)
-    metrics = {
-        name: {metric: interval.as_json() for metric, interval in found.items()}
-        for name, found in measured.values.items()
-    }
+    metrics = {}
+    if truth is not None:
+        measured = scores.score(case.subject.metrics, truth.at(rows).target, sides, case.subject.recipe.seed)
+        metrics = {
+            name: {metric: interval.as_json() for metric, interval in found.items()}
+            for name, found in measured.values.items()
+        }
     return {
         "split": "val",
         "rows": len(rows),
@@ -242,7 +236,7 @@ def _timed(case: Case, runners: Mapping[str, Runner], ways: Ways, frame: pl.Data
     rows = frame[spread(len(frame), max(TIMED))]
     arrays = ways.trained(rows)
     order = by_length(arrays)
-    eager = {"eager": lambda feeds: next(iter(case.graph.run(feeds).values()))}
+    eager = {"eager": lambda feeds: joined(list(case.subject.graph.run(feeds).values()))}
     found: dict[str, Any] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -78,7 +78,9 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a date that is none": ({"since": "soon"}, "since: found 'soon', a string; accepted is a date written as %Y-%m-%d"),
     "a number for a date": ({"since": 20200301}, "since: found 20200301, a number"),
     "an object for a name": ({"town": {}}, "town: found an object"),
-    "an unknown field": ({"agee": 1}, "agee: there is no such field: did you mean 'age'"),
+    "an unknown field": ({"agee": 1}, ": there is no field 'agee': did you mean 'age'"),
+    "half of a character in a name": ({"town": "\ud800"}, "town: found a string with half of a character"),
+    "half of a character in a date": ({"since": "\ud800"}, "since: found a string with half of a character"),
 }
 
 
@@ -87,7 +89,7 @@ def test_a_fault_is_told_with_record_and_field(table: bundle.Bundle, fault: str)
     change, sentence = FAULTS[fault]
     with pytest.raises(RecordError) as error:
         table.encode([bundles.RECORD, {**bundles.RECORD, **change}])
-    assert str(error.value).startswith(f"records[1].{sentence}")
+    assert str(error.value).startswith(f"records[1]{'' if sentence[0] == ':' else '.'}{sentence}")
     assert (error.value.record, error.value.field) == (1, next(iter(change)))
 
 
@@ -119,7 +121,9 @@ def test_what_the_schema_takes_the_reader_takes_and_the_other_way_round(table: b
     jsonschema.Draft202012Validator.check_schema(table.schema["request"])
     validator.validate(bundles.RECORD)
     for fault, (change, _) in FAULTS.items():
-        if fault not in ("NaN", "infinity", "a huge number", "a date that is none"):  # which no schema tells
+        if (
+            fault not in ("NaN", "infinity", "a huge number", "a date that is none") and "half" not in fault
+        ):  # which no schema tells
             assert not validator.is_valid({**bundles.RECORD, **change}), fault
 
 
