@@ -64,6 +64,7 @@ def begin(folder: Path) -> None:
 
         written = Written(folder)
         watch = Watch(written.finding)
+        watch.note = written.note
         patches = Patches(watch)
         patches.__enter__()
     except Exception as error:
@@ -93,6 +94,10 @@ class Written:
     def finding(self, finding: Finding) -> None:
         """Add a finding."""
         _write(self.folder, {"finding": finding.as_json()})
+
+    def note(self, noted: dict[str, Any]) -> None:
+        """Add what the launcher compares."""
+        _write(self.folder, {"note": noted})
 
     def end(self, watch: Any) -> None:
         """Add how far it was watched."""

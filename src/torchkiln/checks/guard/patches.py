@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim import optimizer as optimizers
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
@@ -111,6 +112,8 @@ class Patches:
         self._undo.append(undo)
         self._wrap(nn.Module, "zero_grad", self._module_zero_grad)
         self._wrap(nn.Module, "load_state_dict", self._load)
+        self._wrap(nn.parallel.DistributedDataParallel, "__init__", self._wrapped)
+        self._wrap(AveragedModel, "update_parameters", self._averaged)
 
     def _module_zero_grad(self, before: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         done = before(module, *args, **kwargs)
@@ -121,6 +124,14 @@ class Patches:
         result = before(module, state, *args, **kwargs)
         self.watch.event("on_load", module, list(state), result)
         return result
+
+    def _wrapped(self, before: Any, wrapper: Any, *args: Any, **kwargs: Any) -> None:
+        before(wrapper, *args, **kwargs)
+        self.watch.event("on_wrapper", wrapper)
+
+    def _averaged(self, before: Any, average: Any, model: Any) -> None:
+        before(average, model)
+        self.watch.event("on_average", average)
 
     # Losses and backward
 

@@ -68,6 +68,8 @@ class Watch:
         self.last: Call | None = None
         self.told: set[tuple[str, str]] = set()
         self.broken: list[tuple[str, Exception]] = []
+        self.note: Callable[[dict[str, Any]], None] = lambda noted: None
+        """Is given what only makes sense beside what other processes note."""
         self.leaves: dict[int, Tensor] = {}
         """Where gradients of the backward passes since the last step end; read at the first steps alone."""
         self.loader: weakref.ref[Any] | None = None

@@ -1,0 +1,116 @@
+"""The same samples come again and again.
+
+## What
+
+Each step is given the same batch, because a new iterator is made for each; the samples of a batch are all the same; or several
+workers hand out the same samples.
+
+## Why
+
+The model fits a few samples, and the loss on them looks excellent.
+
+## Bad
+
+```python
+loader = DataLoader(train_data, batch_size=8)
+for step in range(20):
+    x, y = next(iter(loader))
+    optimizer.zero_grad()
+    criterion(model(x), y).backward()
+    optimizer.step()
+```
+
+## Good
+
+```python
+loader = DataLoader(train_data, batch_size=8)
+for epoch in range(2):
+    for x, y in loader:
+        optimizer.zero_grad()
+        criterion(model(x), y).backward()
+        optimizer.step()
+```
+
+## Fix
+
+Loop over the loader, or keep one iterator; use the index in `__getitem__`; split an `IterableDataset` by
+`torch.utils.data.get_worker_info()`.
+
+## How sure
+
+97 %. A training that takes every epoch in the same order is a WARN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from torchkiln.checks.guard.known import Call, Stepping, content, tensors
+from torchkiln.checks.guard.watch import Watch
+
+class Check:
+    """Compares the contents of the first batches."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.fresh = self.given = 0
+        self.worker_keys: dict[int, tuple[int, int]] = {}
+        self.keys: list[tuple[int, int]] = []
+        self.now: int | None = None
+        self.firsts: dict[int, int] = {}
+        self.epoch_step = 0
+
+    def on_epoch(self, loader: Any) -> None:
+        self.fresh += 1
+        self.given = 0
+        self.epoch_step = self.watch.step
+
+    def on_epoch_end(self, loader: Any) -> None:
+        self.given = -1
+
+    def on_batch(self, loader: Any, iterator: Any, batch: Any) -> None:
+        if self.given < 0:
+            return
+        self.given += 1
+        if self.given == 1 and self.fresh < 200:
+            self._first(loader, tensors(batch, 2))
+        workers = getattr(loader, "num_workers", 0)
+        if workers > 1 and isinstance(loader.dataset, IterableDataset) and self.given <= workers:
+            key = content(tensors(batch, 1))
+            if key is not None and self.given > 1 and self.worker_keys.get(id(loader)) == (self.given - 1, key):
+                text = f"{workers} workers of an IterableDataset hand out the same samples: each comes {workers} times"
+                self.watch.found("R510", "FAIL", text)
+            if key is not None:
+                self.worker_keys[id(loader)] = (self.given, key)
+
+    def _first(self, loader: Any, parts: list[Tensor]) -> None:
+        """The first batch of an iterator."""
+        if parts and parts[0].is_floating_point() and len(parts[0]) >= 4 and self.watch.step < 2:
+            x = parts[0]
+            others = len(parts) > 1 and parts[1].ndim and bool((parts[1] != parts[1][:1]).any())
+            if others and bool((x == x[:1]).all()):
+                text = f"all {len(x)} samples of a batch are the same, with targets that differ: the index is not used"
+                self.watch.found("R510", "FAIL", text)
+
+    def on_forward(self, call: Call) -> None:
+        if self.watch.closely and call.grad and call.training and call.first is not None:
+            self.now = content([call.first])
+
+    def on_step(self, stepping: Stepping) -> None:
+        if not self.watch.closely or self.now is None:
+            return
+        loader = self.watch.loader() if self.watch.loader else None
+        self.keys.append((self.now, self.fresh))
+        if len(self.keys) < 2 or loader is None or self.given != 1:
+            return
+        (before, fresh), (now, fresher) = self.keys[-2:]
+        try:
+            several = len(loader) > 1
+        except TypeError:
+            several = True
+        if several and now == before and fresher == fresh + 1 and len(self.watch.living()) == 1:
+            text = f"two steps in a row are given the same batch, the first of a new iterator, though the loader has {len(loader)}"
+            self.watch.found("R510", "FAIL", text)
