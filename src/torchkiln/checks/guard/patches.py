@@ -93,13 +93,12 @@ class Patches:
             model = watch.model(module)
             if model is None:
                 return before(module, *args, **kwargs)
-            watch.depth = 1
+            watch.depth, watch.running = 1, module
             watch.inner = model if model.forwards < INNER_CALLS else None
             try:
                 output = before(module, *args, **kwargs)
             finally:
-                watch.depth = 0
-                watch.inner = None
+                watch.depth, watch.running, watch.inner = 0, None, None
             watch.forwarded(model, module, (args, kwargs), output)
             return output
 
@@ -113,6 +112,7 @@ class Patches:
         self._wrap(nn.Module, "zero_grad", self._module_zero_grad)
         self._wrap(nn.Module, "load_state_dict", self._load)
         self._wrap(nn.parallel.DistributedDataParallel, "__init__", self._wrapped)
+        self._wrap(nn.Module, "state_dict", self._state)
         self._wrap(AveragedModel, "update_parameters", self._averaged)
 
     def _module_zero_grad(self, before: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -128,6 +128,14 @@ class Patches:
     def _wrapped(self, before: Any, wrapper: Any, *args: Any, **kwargs: Any) -> None:
         before(wrapper, *args, **kwargs)
         self.watch.event("on_wrapper", wrapper)
+
+    def _state(self, before: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        self.watch.event("on_state", module)
+        self.watch.busy = True  # it asks all modules within
+        try:
+            return before(module, *args, **kwargs)
+        finally:
+            self.watch.busy = False
 
     def _averaged(self, before: Any, average: Any, model: Any) -> None:
         before(average, model)

@@ -60,6 +60,8 @@ class Watch:
         self.thread, self.process = threading.get_ident(), os.getpid()
         self.busy = self.in_backward = False
         self.depth = self.step = 0
+        self.running: nn.Module | None = None
+        """The model that is being called."""
         self.inner: Model | None = None
         self.optimizers: dict[int, Stepping] = {}
         self.models: dict[int, Model] = {}

@@ -39,7 +39,11 @@ Do as the warning says.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import FrameType
+
+from torchkiln.checks.guard import place
 
 from torchkiln.checks.guard.watch import Watch
 
@@ -53,9 +57,19 @@ class Check:
         self.told = 0
 
     def on_warning(self, text: str, category: type[Warning], file: str) -> None:
-        parts = set(Path(file).parts)
-        theirs = bool(parts & {"torch", "lightning", "pytorch_lightning", "torchmetrics"}) or "torch" in text
-        if not theirs or issubclass(category, DeprecationWarning | FutureWarning) or self.told >= MOST:
+        if not (_is_theirs(file) or _is_theirs(_raised_in()) or "torch" in text) or issubclass(category, DeprecationWarning | FutureWarning) or self.told >= MOST:
             return
         self.told += 1
         self.watch.found("R518", "WARN", " ".join(text.split())[:300], about=text[:80])
+
+
+def _is_theirs(file: str) -> bool:
+    return bool(set(Path(file).parts) & {"torch", "lightning", "pytorch_lightning", "torchmetrics"})
+
+
+def _raised_in() -> str:
+    """The file of the innermost frame that is not ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(place.OURS):
+        frame = frame.f_back
+    return frame.f_code.co_filename if frame is not None else ""
