@@ -21,6 +21,7 @@ class Stepping:
         lost: Such gradients were cleared, and none came since.
         backwards: Backward passes since its last step that reached it.
         skipped: A loss scale left its last step out.
+        in_step: Its step runs, perhaps with a closure.
         used: Parameter to (gradient, its version) as its last step used it.
         stale: Parameters whose gradient still held a used one when another was added.
     """
@@ -31,6 +32,7 @@ class Stepping:
     lost: bool = False
     backwards: int = 0
     skipped: bool = False
+    in_step: bool = False
     used: dict[int, tuple[int, int]] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)
     schedulers: list[weakref.ref[Any]] = field(default_factory=list)
@@ -83,6 +85,7 @@ class Call:
         step: Steps taken before.
         inputs: Tensors among the arguments.
         output: The first tensor that it gave.
+        alone: Whether it was given a tensor and nothing else.
     """
 
     model: Model
@@ -91,6 +94,7 @@ class Call:
     step: int
     inputs: list[weakref.ref[Tensor]]
     output: weakref.ref[Tensor] | None
+    alone: bool
 
     @property
     def first(self) -> Tensor | None:

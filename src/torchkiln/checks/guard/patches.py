@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from torchkiln.checks.guard import place
 from torchkiln.checks.guard.known import tensors
 from torchkiln.checks.guard.watch import INNER_CALLS, Loss, Watch
 
@@ -40,6 +41,8 @@ class Patches:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._undo: list[Callable[[], None]] = []
+        self._wrapped_names: list[tuple[Any, str, Any, Any, bool]] = []
+        """(owner, name, what was there, the wrapper, whether it was the owner's own)"""
 
     def __enter__(self) -> Watch:
         self._models()
@@ -51,7 +54,22 @@ class Patches:
         self._loaders()
         self._metrics()
         self._warnings()
+        self._scripting()
         return self.watch
+
+    def _scripting(self) -> None:
+        """torch.jit.script compiles functions from their source, where a wrapper has no place."""
+
+        def script(before: Any, *args: Any, **kwargs: Any) -> Any:
+            for owner, name, function, _, own in reversed(self._wrapped_names):
+                setattr(owner, name, function) if own else delattr(owner, name)
+            try:
+                return before(*args, **kwargs)
+            finally:
+                for owner, name, _, wrapper, _ in self._wrapped_names:
+                    setattr(owner, name, wrapper)
+
+        self._wrap(torch.jit, "script", script)
 
     def __exit__(self, *error: object) -> None:
         self.watch.event("on_end")
@@ -78,6 +96,7 @@ class Patches:
 
         setattr(owner, name, wrapper)
         self._undo.append(undo)
+        self._wrapped_names.append((owner, name, before, wrapper, own))
 
     def _models(self) -> None:
         watch, before = self.watch, nn.Module.__call__
@@ -190,7 +209,7 @@ class Patches:
 
         def begins(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
             if not watch.off:
-                watch.event("on_step_begin", watch.optimizer(optimizer))
+                watch.steps(optimizer, has_closure=bool([*args[1:], *kwargs.values()]))
 
         def ended(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
             if not watch.off:
@@ -338,6 +357,9 @@ class Patches:
         """Warnings that are shown; what shows them is looked up at each."""
 
         def shown(before: Any, message: Any) -> Any:
+            at = place.here() if message.filename.startswith(place.OURS) else None
+            if at is not None:  # what was called through a wrapper is said to be called where it was
+                message.filename, message.lineno = at.file, at.line
             self.watch.event("on_warning", str(message.message), message.category, message.filename)
             return before(message)
 

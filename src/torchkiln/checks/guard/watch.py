@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import peek_interpreter_stack
 from torch.optim import Optimizer
 
 from torchkiln.checks import catalogue
@@ -91,8 +92,8 @@ class Watch:
 
     @property
     def off(self) -> bool:
-        """Whether what happens now is none of the program's own doing, or not in its main thread."""
-        return self.busy or threading.get_ident() != self.thread
+        """Whether what happens now is the guard's own doing, not in the main thread, or within torch.func."""
+        return self.busy or threading.get_ident() != self.thread or peek_interpreter_stack() is not None
 
     def found(self, rule: str, state: str, message: str, *, about: str = "", at: place.Place | None = None) -> None:
         """Tell of something, once for each `about`; a FAIL after a WARN of the same is told too."""
@@ -141,7 +142,8 @@ class Watch:
         model.forwards += 1
         out = tensors(output, 1)
         call = Call(model, training, grad, self.step, [weakref.ref(t) for t in tensors(given)],
-                    weakref.ref(out[0]) if out else None)  # fmt: skip
+                    weakref.ref(out[0]) if out else None,
+                    alone=not given[1] and len(given[0]) == 1 and isinstance(given[0][0], Tensor))  # fmt: skip
         self.last = call
         if not training:
             model.was_in_eval = True
@@ -228,6 +230,15 @@ class Watch:
             if all(id(p) in inside for p in stepping.parameters):
                 self.cleared(stepping)
 
+    def steps(self, optimizer: Optimizer, has_closure: bool) -> None:
+        """An optimizer is about to take a step."""
+        stepping = self.optimizer(optimizer)
+        taken_away = not has_closure and all(p.grad is None for p in stepping.parameters)
+        if stepping.reached and self.closely and taken_away:  # by hand
+            stepping.reached, stepping.lost = False, True
+        stepping.in_step = True
+        self.event("on_step_begin", stepping)
+
     def stepped(self, optimizer: Optimizer) -> None:
         """An optimizer has taken a step."""
         stepping = self.optimizer(optimizer)
@@ -241,7 +252,7 @@ class Watch:
         for call in self.calls:
             call.model.trained += 1
         stepping.stale = set()
-        stepping.reached = stepping.lost = stepping.skipped = False
+        stepping.reached = stepping.lost = stepping.skipped = stepping.in_step = False
         stepping.backwards = 0
         self.calls = []
         self.leaves = {}

@@ -46,6 +46,9 @@ from torch import Tensor, nn
 
 from torchkiln.checks.guard.known import Stepping
 from torchkiln.checks.guard.watch import Watch
+MOST_CLEARED = 4
+"""Backward passes whose gradients may be thrown away before the first step."""
+
 
 class Check:
     """Follows the order of backward, clearing and step of each optimizer."""
@@ -60,12 +63,12 @@ class Check:
         self.backwards += 1
 
     def on_clear(self, stepping: Stepping) -> None:
-        if not stepping.reached or stepping.steps or stepping.skipped or not self.watch.closely:
+        if not stepping.reached or stepping.steps or stepping.skipped or stepping.in_step:
             return
         if any(not isinstance(p, nn.Parameter) for p in self.watch.leaves.values()):
             return  # the gradient of an input was asked for
         times = self.cleared[id(stepping)] = self.cleared.get(id(stepping), 0) + 1
-        if times >= 3:
+        if times >= MOST_CLEARED:
             text = f"the gradients of {times} backward passes were cleared, and {stepping.name} has taken no step with any"
             self.watch.found("R505", "FAIL", text)
 

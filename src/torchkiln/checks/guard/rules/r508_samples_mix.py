@@ -84,7 +84,7 @@ class Check:
         self.tried.add(id(call.model))
         module, x = call.model.ref(), call.first
         output = call.output() if call.output else None
-        if module is None or x is None or output is None or len(call.inputs) != 1 or x.ndim < 2 or not output.ndim:
+        if module is None or x is None or output is None or not call.alone or x.ndim < 2 or not output.ndim:
             return
         size = x.shape[0]
         by_sample = loss.target.ndim and loss.target.shape[0] == size and output.shape[0] == size

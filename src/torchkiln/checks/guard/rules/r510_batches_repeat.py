@@ -38,7 +38,7 @@ Loop over the loader, or keep one iterator; use the index in `__getitem__`; spli
 
 ## How sure
 
-97 %. A training that takes every epoch in the same order is a WARN.
+97 %.
 """
 
 from __future__ import annotations
@@ -56,17 +56,14 @@ class Check:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self.fresh = self.given = 0
+        self.fresh = self.given = self.length = 0
         self.worker_keys: dict[int, tuple[int, int]] = {}
         self.keys: list[tuple[int, int]] = []
         self.now: int | None = None
-        self.firsts: dict[int, int] = {}
-        self.epoch_step = 0
 
     def on_epoch(self, loader: Any) -> None:
         self.fresh += 1
         self.given = 0
-        self.epoch_step = self.watch.step
 
     def on_epoch_end(self, loader: Any) -> None:
         self.given = -1
@@ -75,6 +72,8 @@ class Check:
         if self.given < 0:
             return
         self.given += 1
+        if self.given == 1:
+            self.length = _length(loader)
         if self.given == 1 and self.fresh < 200:
             self._first(loader, tensors(batch, 2))
         workers = getattr(loader, "num_workers", 0)
@@ -102,15 +101,18 @@ class Check:
     def on_step(self, stepping: Stepping) -> None:
         if not self.watch.closely or self.now is None:
             return
-        loader = self.watch.loader() if self.watch.loader else None
         self.keys.append((self.now, self.fresh))
-        if len(self.keys) < 2 or loader is None or self.given != 1:
+        if len(self.keys) < 2 or self.given != 1:
             return
         (before, fresh), (now, fresher) = self.keys[-2:]
-        try:
-            several = len(loader) > 1
-        except TypeError:
-            several = True
-        if several and now == before and fresher == fresh + 1 and len(self.watch.living()) == 1:
-            text = f"two steps in a row are given the same batch, the first of a new iterator, though the loader has {len(loader)}"
+        if self.length > 1 and now == before and fresher == fresh + 1 and len(self.watch.living()) == 1:
+            text = f"two steps in a row are given the same batch, the first of a new iterator, though the loader has {self.length}"
             self.watch.found("R510", "FAIL", text)
+
+
+def _length(loader: Any) -> int:
+    """Batches of an epoch; 0 if the loader does not say."""
+    try:
+        return len(loader)
+    except TypeError:
+        return 0

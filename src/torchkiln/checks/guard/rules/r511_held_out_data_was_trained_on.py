@@ -52,13 +52,14 @@ may be meant, is not spoken of unless the code calls it validation or test.
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchkiln.checks.guard import place
-from torchkiln.checks.guard.known import Call
+from torchkiln.checks.guard.known import Call, Model
 from torchkiln.checks.guard.watch import Watch
 
 MOST_ROWS, MOST_STEPS = 20_000, 500
@@ -69,7 +70,8 @@ class Check:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self.trained: set[int] = set()
+        self.trained: dict[Model, set[int]] = {}
+        self.given: list[weakref.ref[Tensor]] = []
         self.source: Any = None
         self.seen = self.known = 0
         self.named = self.same = False
@@ -78,13 +80,16 @@ class Check:
         x = call.first
         if call.grad and call.training:
             self._settle()
-            if len(self.trained) < MOST_ROWS and self.watch.step < MOST_STEPS and x is not None:
-                self.trained.update(rows(x))
+            trained = self.trained.setdefault(call.model, set())
+            if len(trained) < MOST_ROWS and self.watch.step < MOST_STEPS and x is not None:
+                trained.update(rows(x))
+                self.given = [*self.given[-3:], weakref.ref(x)]
                 self.source = self._dataset()
-        elif x is not None and call.model.trained and self.trained and self.watch.told.isdisjoint(DONE):
+        elif not call.grad and x is not None and call.model.trained and call.model in self.trained and self.watch.told.isdisjoint(DONE):
             keys = rows(x)
-            self.seen += len(keys)
-            self.known += sum(key in self.trained for key in keys)
+            self.seen += len(set(keys))
+            self.known += len(self.trained[call.model].intersection(keys))
+            self.same = self.same or any(ref() is x for ref in self.given)
             self.named = self.named or place.speaks_of_held_out_data()
             self.same = self.same or (self._dataset() is not None and self._dataset() is self.source)
             if self.seen >= 4096:
@@ -101,7 +106,7 @@ class Check:
         seen, known, named, same = self.seen, self.known, self.named, self.same
         self.seen = self.known = 0
         self.named = self.same = False
-        if seen < 8 or known < 0.05 * seen or known < 4:
+        if seen < 8 or known < 0.05 * seen or known < 4 or (same and known > 0.95 * seen):
             return
         if named or (self._dataset() is not None and not same and known < 0.95 * seen):
             sure = (named and not same) or known < 0.95 * seen

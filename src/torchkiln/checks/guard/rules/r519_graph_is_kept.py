@@ -75,6 +75,7 @@ class Check:
         self.kept.append(weakref.ref(mark))
         if given.get("retain_graph"):
             self.nodes.append(graph.walk(root).nodes)
+            self._look_for_growth()
 
     def on_step(self, stepping: Stepping) -> None:
         if self.watch.step == MARKED and self.kept:
@@ -83,6 +84,8 @@ class Check:
                 text = f"the graphs of {alive} of the first {len(self.kept)} backward passes are still held after {self.watch.step} steps"
                 self.watch.found("R519", "WARN", text)
             self.kept = []
+
+    def _look_for_growth(self) -> None:
         grown = [b - a for a, b in pairwise(self.nodes)]
         if len(grown) >= 3 and len(set(grown)) == 1 and grown[0] > 0:
             text = (f"the graph of each backward pass is {grown[0]} operations longer than that of the one before, "

@@ -39,6 +39,7 @@ Look for a zero, a saturated activation or a constant on the way from the model 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -63,6 +64,6 @@ class Check:
         first = call.first if call else None
         self.values.append(float(root.detach()))
         self.batches.add(content([first]) if first is not None else None)
-        same = len(set(self.values)) == 1 and self.values[0] != 0
+        same = len(set(self.values)) == 1 and self.values[0] != 0 and math.isfinite(self.values[0])
         if len(self.values) == LOOKED_AT and same and len(self.batches) >= LOOKED_AT - 1:
             self.watch.found("R521", "FAIL", f"the loss was {self.values[0]!r} for {LOOKED_AT} different batches in a row")
