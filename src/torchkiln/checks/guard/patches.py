@@ -311,7 +311,7 @@ class Patches:
                 batch = before(iterator)
             except StopIteration:
                 if loader is not None:
-                    watch.event("on_epoch_end", loader)
+                    watch.event("on_epoch_end", loader, iterator)
                 raise
             if loader is not None:
                 watch.loader = weakref.ref(loader)
@@ -342,6 +342,14 @@ class Patches:
             for name in ("argmax", "max"):
                 self._wrap(owner, name, largest)
         self._wrap(Tensor, "__eq__", compared)
+
+        def indexed(before: Any, tensor: Tensor, index: Any) -> Any:
+            result = before(tensor, index)
+            if isinstance(index, Tensor) and watch.closely and not watch.depth and not watch.in_backward:
+                watch.event("on_index", tensor, index, result)
+            return result
+
+        self._wrap(Tensor, "__getitem__", indexed)
         self._wrap(F, "dropout", self._dropout)
         self._wrap(torch, "manual_seed", self._seed)
 

@@ -233,8 +233,8 @@ class Watch:
     def steps(self, optimizer: Optimizer, has_closure: bool) -> None:
         """An optimizer is about to take a step."""
         stepping = self.optimizer(optimizer)
-        taken_away = not has_closure and all(p.grad is None for p in stepping.parameters)
-        if stepping.reached and self.closely and taken_away:  # by hand
+        taken_away = not has_closure and not any(p.grad is not None for p in stepping.parameters)
+        if stepping.reached and taken_away:  # by hand, or they are of another model
             stepping.reached, stepping.lost = False, True
         stepping.in_step = True
         self.event("on_step_begin", stepping)

@@ -74,8 +74,6 @@ class Check:
 
     def on_step(self, stepping: Stepping) -> None:
         self.cleared[id(stepping)] = 0
-        if not self.watch.closely:
-            return
         empty = self.empty.setdefault(id(stepping), [])
         if stepping.reached:
             empty.clear()
@@ -84,10 +82,20 @@ class Check:
         empty.append(stepping.lost)
         if len(empty) < 2 or not forwards:
             return
-        if any(empty):
+        outside = [m for call in self.watch.calls if (m := call.model.ref()) is not None and not _is_of(stepping, m)]
+        if outside and not self.watch.closely:
+            text = f"{stepping.name} has no gradients any more, and trains no parameter of {type(outside[0]).__name__}: it is of an older model"
+            self.watch.found("R505", "FAIL", text)
+        elif any(empty):
             text = (f"{stepping.name} took {len(empty)} steps without gradients: those of each backward pass were cleared before "
                     "the step could use them")  # fmt: skip
             self.watch.found("R505", "FAIL", text)
         elif not self.backwards and len(self.watch.living()) == 1:
             text = f"{stepping.name} took {len(empty)} steps, and backward() was never called"
             self.watch.found("R505", "FAIL", text)
+
+
+def _is_of(stepping: Stepping, module: nn.Module) -> bool:
+    """Whether an optimizer holds a parameter of a module."""
+    mine = {id(p) for p in stepping.parameters}
+    return any(id(p) in mine for p in module.parameters())

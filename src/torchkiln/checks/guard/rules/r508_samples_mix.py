@@ -82,6 +82,7 @@ class Check:
         if call is None or not loss.grad or not call.training or id(call.model) in self.tried or self.watch.step:
             return
         self.tried.add(id(call.model))
+        self._look_before(loss)
         module, x = call.model.ref(), call.first
         output = call.output() if call.output else None
         if module is None or x is None or output is None or not call.alone or x.ndim < 2 or not output.ndim:
@@ -93,10 +94,26 @@ class Check:
         if probe.mixes(module, x):
             self._tell(loss.output, size, call.model.name)
 
+    def _look_before(self, loss: Loss) -> None:
+        """Whether a view between the model and the loss swaps dimensions."""
+        for node in graph.chain(loss.input, 4):
+            made, given = graph.shape(node), graph.shape(node.next_functions[0][0]) if node.next_functions else None
+            if node.name().startswith(WANTED[:3]) and made and given and _is_swap(given, made):
+                text = f"a view of {list(given)} as {list(made)} before the loss swaps dimensions without moving data"
+                self.watch.found("R508", "FAIL", text, about="view")
+
     def _tell(self, root: Tensor, size: int, name: str) -> None:
         cause = next((said for node in graph.walk(root, WANTED).found if (said := _cause(node, size))), "")
         text = f"in evaluation mode, what {name} gives for a sample changes with the other samples of the batch"
         self.watch.found("R508", "FAIL" if cause else "WARN", text + (f": {cause}" if cause else ""))
+
+
+def _is_swap(given: tuple[int, ...], made: tuple[int, ...]) -> bool:
+    """Whether two neighbouring dimensions of different length have changed places."""
+    differ = [d for d, (a, b) in enumerate(zip(given, made, strict=False)) if a != b]
+    if len(given) != len(made) or len(differ) != 2 or differ[1] != differ[0] + 1 or min(given) < 2:
+        return False
+    return (given[differ[0]], given[differ[1]]) == (made[differ[1]], made[differ[0]])
 
 
 def _cause(node: Any, size: int) -> str:
@@ -112,5 +129,5 @@ def _cause(node: Any, size: int) -> str:
         return f"a softmax over dimension 0 of {list(made)}, the samples" if over else ""
     if given is None or len(given) < 2 or made == given or given[0] != size:
         return ""
-    swapped = made[:2] == (given[1], given[0]) and made[2:] == given[2:] and made[0] != made[1]
+    swapped = _is_swap(given, made) and made[0] != given[0]
     return f"a view of {list(given)} as {list(made)}, which swaps dimensions without moving data" if swapped else ""

@@ -3,7 +3,7 @@
 ## What
 
 Each step is given the same batch, because a new iterator is made for each; the samples of a batch are all the same; or several
-workers hand out the same samples.
+workers hand out the same samples; or a loader gives none.
 
 ## Why
 
@@ -43,6 +43,7 @@ Loop over the loader, or keep one iterator; use the index in `__getitem__`; spli
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from torch import Tensor
@@ -58,6 +59,9 @@ class Check:
         self.watch = watch
         self.fresh = self.given = self.length = 0
         self.worker_keys: dict[int, tuple[int, int]] = {}
+        self.ended: weakref.ref[Any] | None = None
+        self.ended_at = -1
+        self.seeds: list[tuple[Any, int]] = []
         self.keys: list[tuple[int, int]] = []
         self.now: int | None = None
 
@@ -65,8 +69,23 @@ class Check:
         self.fresh += 1
         self.given = 0
 
-    def on_epoch_end(self, loader: Any) -> None:
+        if _length(loader) == 0 and hasattr(loader.dataset, "__len__"):
+            text = f"the loader gives no batch at all: {len(loader.dataset)} samples, batches of {loader.batch_size}, the rest dropped"
+            self.watch.found("R510", "FAIL", text)
+
+    def on_epoch_end(self, loader: Any, iterator: Any) -> None:
         self.given = -1
+        if self.ended is not None and self.ended() is iterator and self.watch.step == self.ended_at:
+            self.watch.found("R510", "WARN", "an iterator that was at its end is looped over again, and gives nothing")
+        self.ended, self.ended_at = weakref.ref(iterator), self.watch.step
+
+    def on_seed(self, seed: Any) -> None:
+        if self.seeds and self.seeds[-1] == (seed, self.watch.step):
+            return
+        self.seeds.append((seed, self.watch.step))
+        if len(self.seeds) == 4 and len({value for value, _ in self.seeds}) == 1:
+            text = f"torch.manual_seed({seed}) is called again and again while it trains: each round draws the same numbers"
+            self.watch.found("R510", "WARN", text)
 
     def on_batch(self, loader: Any, iterator: Any, batch: Any) -> None:
         if self.given < 0:

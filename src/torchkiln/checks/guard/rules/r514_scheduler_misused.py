@@ -81,7 +81,7 @@ class Check:
             except TypeError:
                 self.per_epoch = 0
 
-    def on_epoch_end(self, loader: Any) -> None:
+    def on_epoch_end(self, loader: Any, iterator: Any) -> None:
         steps = self.watch.step - self.steps_at_epoch
         if steps < 2 or not self.per_epoch:
             return

@@ -80,6 +80,8 @@ def _cross_entropy(loss: Loss) -> str:
         return "is given the result of a softmax, and applies its own"
     if made.startswith("SigmoidBackward"):
         return "is given the result of a sigmoid, and applies a softmax to it"
+    if made.startswith("ReluBackward"):
+        return "is given the result of a relu: no score can be below 0"
     return ""
 
 
