@@ -1,4 +1,4 @@
-"""Starts a command with guard in every Python of it, passes its output and exit code through, and gathers what was found."""
+"""Starts a command with guard in every Python of it; its output and exit code pass through."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def watch(command: Sequence[str], tell: Callable[[Finding], None], stdout: Any =
     if not words:
         raise InputError("guard needs a command: torchkiln guard -- python train.py")
     if shutil.which(words[0]) is None:
-        raise InputError(f"there is no command {words[0]!r}; write it as in a shell: torchkiln guard -- python train.py")
+        raise InputError(
+            f"there is no command {words[0]!r}; write it as in a shell: torchkiln guard -- python train.py"
+        )
     with tempfile.TemporaryDirectory(prefix="torchkiln-guard-") as folder:
         gathered = _Gathered(Path(folder), tell)
         process = subprocess.Popen(words, env=_environment(Path(folder)), stdout=stdout)
@@ -90,7 +92,11 @@ def lines(finding: Finding) -> list[str]:
     """A finding for people: what and where, why, and the mend."""
     at = f"{finding.file}:{finding.line}: " if finding.file else ""
     step = f" (step {finding.step})" if finding.step is not None else ""
-    return [f"{finding.state} {finding.rule} {at}{finding.message}{step}", f"    why: {finding.why}", f"    fix: {finding.fix}"]
+    return [
+        f"{finding.state} {finding.rule} {at}{finding.message}{step}",
+        f"    why: {finding.why}",
+        f"    fix: {finding.fix}",
+    ]
 
 
 def command_line(command: Sequence[str], *, json_to: str | None, strict: bool) -> int:
@@ -167,7 +173,9 @@ class _Gathered:
             self.found.processes += 1
         elif "end" in line:
             self.found.steps = max(self.found.steps, line["end"]["steps"])
-            self.found.faults += [f"a rule was left out after a fault of its own: {f}" for f in line["end"]["rules_left_out"]]
+            self.found.faults += [
+                f"a rule was left out after a fault of its own: {f}" for f in line["end"]["rules_left_out"]
+            ]
 
     def _add(self, finding: Finding) -> None:
         key = (finding.rule, finding.state, finding.file, finding.line, finding.message)

@@ -257,7 +257,9 @@ class Patches:
             finally:
                 watch.busy = False
 
-        kinds = [k for k in vars(lr_scheduler).values() if isinstance(k, type) and issubclass(k, lr_scheduler.LRScheduler)]
+        kinds = [
+            k for k in vars(lr_scheduler).values() if isinstance(k, type) and issubclass(k, lr_scheduler.LRScheduler)
+        ]
         for kind in dict.fromkeys(kinds):
             if "__init__" in vars(kind):
                 self._wrap(kind, "__init__", made)

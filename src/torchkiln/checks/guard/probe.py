@@ -24,11 +24,10 @@ CHANGE = 1e-3
 @contextlib.contextmanager
 def unseen() -> Iterator[None]:
     """Whatever is drawn, printed or warned of inside leaves no trace."""
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 it is the program's
     quiet = io.StringIO()
     with (
-        torch.random.fork_rng(devices), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet),
+        torch.random.fork_rng(devices()), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet),
         warnings.catch_warnings(), torch.no_grad(),
     ):  # fmt: skip
         warnings.simplefilter("ignore")
@@ -36,11 +35,17 @@ def unseen() -> Iterator[None]:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(numpy)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+def devices() -> list[int]:
+    """The GPUs whose random numbers may be drawn from."""
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return list(range(torch.cuda.device_count())) if begun else []
 
 
 def copy_of(model: nn.Module) -> nn.Module | None:
-    """A copy that can be tried without a trace; None where calling it might be seen elsewhere, or where it is too large."""
+    """A copy that can be tried without a trace; None where it is too large, or where calling it might be seen."""
     if sum(p.numel() for p in model.parameters()) > MOST_PARAMETERS:
         return None
     if any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.modules()):

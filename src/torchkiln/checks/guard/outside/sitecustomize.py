@@ -29,7 +29,8 @@ def _reachable() -> None:
         spec = importlib.util.spec_from_file_location(
             "torchkiln", package / "__init__.py", submodule_search_locations=[str(package)]
         )
-        assert spec is not None and spec.loader is not None
+        if spec is None or spec.loader is None:
+            return
         module = importlib.util.module_from_spec(spec)
         sys.modules["torchkiln"] = module
         spec.loader.exec_module(module)

@@ -49,6 +49,7 @@ from torch import Tensor, nn
 from torchkiln.checks.guard.known import Model, Stepping, names
 from torchkiln.checks.guard.watch import Watch
 
+
 class Check:
     """Looks at the first two steps of each optimizer."""
 
@@ -60,11 +61,15 @@ class Check:
         if stepping.steps > 1 or stepping.ref() is None:
             return
         owned = self.watch.owned()
-        left = {i: p for i, p in self.watch.leaves.items() if isinstance(p, nn.Parameter) and i not in owned and p.grad is not None}
+        left = {
+            i: p
+            for i, p in self.watch.leaves.items()
+            if isinstance(p, nn.Parameter) and i not in owned and p.grad is not None
+        }
         if stepping.steps == 0:
             self.versions |= {i: p._version for i, p in left.items()}
             return
-        outside = [p for i, p in left.items() if self.versions.get(i) == p._version]
+        outside: list[Tensor] = [p for i, p in left.items() if self.versions.get(i) == p._version]
         if outside and len({id(p) for p in stepping.parameters} & owned):
             self._judge(stepping, outside, owned)
 
@@ -80,7 +85,8 @@ class Check:
                     "of it was replaced after the optimizer was built")  # fmt: skip
             self.watch.found("R501", "FAIL", text)
         elif hidden := [p for p in outside if id(p) not in inside]:
-            text = (f"{names(None, hidden)} get gradients, but belong to no module that is registered, as in a plain list or "
+            text = (f"{names(None, hidden)} get gradients, but belong to no module "
+                "that is registered, as in a plain list or "
                     "dict, and are in no optimizer")  # fmt: skip
             self.watch.found("R501", "FAIL", text)
         else:

@@ -49,6 +49,7 @@ from torch import Tensor, nn
 from torchkiln.checks.guard.known import Stepping, names
 from torchkiln.checks.guard.watch import Watch
 
+
 class Check:
     """Looks at where the graph of the loss ends, and at the first steps."""
 
@@ -60,7 +61,8 @@ class Check:
         if not self.watch.closely or not self.watch.optimizers or given.get("inputs") is not None:
             return
         if root.grad_fn is None and root.requires_grad and not isinstance(root, nn.Parameter):
-            text = ("backward() is called on a tensor that was made anew with requires_grad: the graph of the model was cut "
+            text = ("backward() is called on a tensor that was made anew with "
+                "requires_grad: the graph of the model was cut "
                     "before it, and no parameter gets a gradient")  # fmt: skip
             self.watch.found("R502", "FAIL", text)
 
@@ -70,11 +72,15 @@ class Check:
         parameters, leaves = stepping.parameters, self.watch.leaves
         if any(p.grad is not None for p in parameters):
             self._partly(stepping)
-        elif leaves and not stepping.lost and not any(isinstance(p, nn.Parameter) for p in leaves.values()) and not (
-            {id(p) for p in parameters} & set(leaves)
+        elif (
+            leaves
+            and not stepping.lost
+            and not any(isinstance(p, nn.Parameter) for p in leaves.values())
+            and not ({id(p) for p in parameters} & set(leaves))
         ):
             shape = list(next(iter(leaves.values())).shape)
-            text = (f"the graph behind the loss ends at a tensor of shape {shape} and reaches no parameter of {stepping.name}: "
+            text = (f"the graph behind the loss ends at a tensor of shape {shape} and "
+                f"reaches no parameter of {stepping.name}: "
                     "what the model gave was detached and wrapped again")  # fmt: skip
             self.watch.found("R502", "FAIL", text)
 

@@ -2,8 +2,8 @@
 
 ## What
 
-The optimizer takes steps with gradients that are not zero, and the parameters keep every bit: the learning rate is zero,
-or so small that it is lost in the parameters' precision.
+The optimizer takes steps with gradients that are not zero, and the parameters keep every bit: the learning rate is
+zero, or so small that it is lost in the parameters' precision.
 
 ## Why
 
@@ -53,6 +53,7 @@ SOME, MOST_VALUES = 4, 1_000_000
 """Parameters that are compared, and the largest of them."""
 PATIENCE = 8
 """Steps that a scheduler may hold the rate at zero."""
+
 
 class Check:
     """Compares some parameters before and after the first steps."""

@@ -43,6 +43,7 @@ from torch import Tensor
 from torchkiln.checks.guard.known import Stepping
 from torchkiln.checks.guard.watch import Watch
 
+
 class Check:
     """Compares the gradients that a step uses with those that the step before has used."""
 
@@ -54,7 +55,8 @@ class Check:
             return
         stale = [p for p in stepping.parameters if id(p) in stepping.stale and self._is_the_same(stepping, p)]
         if stale:
-            text = (f"{stepping.name} takes a step with gradients in which those of the step before are still summed up "
+            text = (f"{stepping.name} takes a step with gradients in which those "
+                "of the step before are still summed up "
                     f"({len(stale)} of {len(stepping.parameters)} parameters): nothing cleared them")  # fmt: skip
             self.watch.found("R504", "FAIL", text)
 

@@ -2,8 +2,8 @@
 
 ## What
 
-Gradients are cleared between `backward()` and the step, the step comes before `backward()`, or no step is ever taken with
-them.
+Gradients are cleared between `backward()` and the step, the step comes before `backward()`, or no step is ever taken
+with them.
 
 ## Why
 
@@ -46,6 +46,7 @@ from torch import Tensor, nn
 
 from torchkiln.checks.guard.known import Stepping
 from torchkiln.checks.guard.watch import Watch
+
 MOST_CLEARED = 4
 """Backward passes whose gradients may be thrown away before the first step."""
 
@@ -69,7 +70,9 @@ class Check:
             return  # the gradient of an input was asked for
         times = self.cleared[id(stepping)] = self.cleared.get(id(stepping), 0) + 1
         if times >= MOST_CLEARED:
-            text = f"the gradients of {times} backward passes were cleared, and {stepping.name} has taken no step with any"
+            text = (
+                f"the gradients of {times} backward passes were cleared, and {stepping.name} has taken no step with any"
+            )
             self.watch.found("R505", "FAIL", text)
 
     def on_step(self, stepping: Stepping) -> None:
@@ -84,10 +87,14 @@ class Check:
             return
         outside = [m for call in self.watch.calls if (m := call.model.ref()) is not None and not _is_of(stepping, m)]
         if outside and not self.watch.closely:
-            text = f"{stepping.name} has no gradients any more, and trains no parameter of {type(outside[0]).__name__}: it is of an older model"
+            text = (
+                f"{stepping.name} has no gradients any more, and trains no parameter of "
+                f"{type(outside[0]).__name__}: it is of an older model"
+            )
             self.watch.found("R505", "FAIL", text)
         elif any(empty):
-            text = (f"{stepping.name} took {len(empty)} steps without gradients: those of each backward pass were cleared before "
+            text = (f"{stepping.name} took {len(empty)} steps without gradients: those "
+                "of each backward pass were cleared before "
                     "the step could use them")  # fmt: skip
             self.watch.found("R505", "FAIL", text)
         elif not self.backwards and len(self.watch.living()) == 1:

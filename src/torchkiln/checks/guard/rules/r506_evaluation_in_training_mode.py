@@ -2,8 +2,8 @@
 
 ## What
 
-The trained model is evaluated without `eval()`: its dropout is active, and its batch normalisation goes by the statistics
-of the batch at hand, and changes its own with held-out data.
+The trained model is evaluated without `eval()`: its dropout is active, and its batch normalisation goes by the
+statistics of the batch at hand, and changes its own with held-out data.
 
 ## Why
 
@@ -43,8 +43,8 @@ Call `model.eval()` before the evaluation, and `model.train()` before the next e
 
 ## How sure
 
-97 % where the code speaks of validation or test, or where a single optimizer has trained the model for some steps without
-such a forward in between. Two optimizers, or forwards of the training data, are not spoken of or a WARN.
+97 % where the code speaks of validation or test, or where a single optimizer has trained the model for some steps
+without such a forward in between. Two optimizers, or forwards of the training data, are not spoken of or a WARN.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ from torchkiln.checks.guard import place
 from torchkiln.checks.guard.known import Call, Stepping, stochastic
 from torchkiln.checks.guard.place import Place
 from torchkiln.checks.guard.watch import Watch
+
 
 class Check:
     """Looks at forwards without a backward of models that are trained."""
@@ -99,7 +100,8 @@ class Check:
 
     def _tell(self, call: Call, layers: list[str], state: str, at: Place | None) -> None:
         mode = "" if call.model.was_in_eval else "; eval() was never in force at any of its forwards"
-        text = (f"{call.model.name} is evaluated in training mode, with {', '.join(layers[:3])} active, after {self.watch.step} "
+        text = (f"{call.model.name} is evaluated in training mode, with "
+            f"{', '.join(layers[:3])} active, after {self.watch.step} "
                 f"steps{mode}")  # fmt: skip
         self.watch.found("R506", state, text, at=at)
 

@@ -2,8 +2,8 @@
 
 ## What
 
-`eval()` was called for a validation, and no `train()` after it: from then on steps are taken with dropout off and with batch
-normalisation frozen.
+`eval()` was called for a validation, and no `train()` after it: from then on steps are taken with dropout off and
+with batch normalisation frozen.
 
 ## Why
 
@@ -56,6 +56,7 @@ from torchkiln.checks.guard.known import Call, Stepping
 from torchkiln.checks.guard.watch import Watch
 
 RANDOM = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+
 
 class Check:
     """Looks at the mode of what each step trains."""

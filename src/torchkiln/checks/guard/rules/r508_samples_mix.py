@@ -2,8 +2,8 @@
 
 ## What
 
-What the model gives for one sample depends on the other samples of its batch, in evaluation mode too: a `view` that swaps
-dimensions without moving data, a softmax over the batch, attention along the wrong dimension.
+What the model gives for one sample depends on the other samples of its batch, in evaluation mode too: a `view` that
+swaps dimensions without moving data, a softmax over the batch, attention along the wrong dimension.
 
 ## Why
 
@@ -21,6 +21,8 @@ class Net(nn.Module):
         h = self.inner(x.view(len(x), 4, 2))  # batch, time, width
         h = h.view(4, len(x), 6)  # time, batch, width
         return self.out(h.mean(0))
+
+
 net = Net()
 optimizer = optim.SGD(net.parameters(), lr=0.1)
 for x, y in loader:
@@ -41,6 +43,8 @@ class Net(nn.Module):
         h = self.inner(x.view(len(x), 4, 2))  # batch, time, width
         h = h.transpose(0, 1)  # time, batch, width
         return self.out(h.mean(0))
+
+
 net = Net()
 optimizer = optim.SGD(net.parameters(), lr=0.1)
 for x, y in loader:
@@ -55,8 +59,8 @@ Swap dimensions with `transpose` or `permute`, and give softmax the dimension of
 
 ## How sure
 
-97 % where a `view` swaps the first two dimensions, or a softmax runs over the batch, and a copy of the model was seen to mix
-samples. Otherwise mixing is a WARN: some models are meant to.
+97 % where a `view` swaps the first two dimensions, or a softmax runs over the batch, and a copy of the model was seen
+to mix samples. Otherwise mixing is a WARN: some models are meant to.
 """
 
 from __future__ import annotations
@@ -69,6 +73,7 @@ from torchkiln.checks.guard import graph, probe
 from torchkiln.checks.guard.watch import Loss, Watch
 
 WANTED = ("View", "Reshape", "UnsafeView", "Softmax", "LogSoftmax")
+
 
 class Check:
     """Tries a copy of the model on a batch in which one sample was changed, once."""

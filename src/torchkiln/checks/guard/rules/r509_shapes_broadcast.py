@@ -54,8 +54,16 @@ from torch import Tensor
 from torchkiln.checks.guard import graph
 from torchkiln.checks.guard.watch import Loss, Watch
 
-BY_ELEMENT = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+BY_ELEMENT = (
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+)
 REDUCING = ("Mean", "Sum", "Pow", "Abs", "Mul", "Div", "Sqrt", "Add")
+
 
 class Check:
     """Looks at the shapes that losses are given, and at the graphs of the first losses."""
@@ -67,7 +75,7 @@ class Check:
         if loss.name not in BY_ELEMENT or loss.input.shape == loss.target.shape:
             return
         try:
-            size = math.prod(torch.broadcast_shapes(loss.input.shape, loss.target.shape))
+            size = math.prod(torch.broadcast_shapes(loss.input.shape, loss.target.shape))  # type: ignore[no-untyped-call]
         except RuntimeError:
             return
         if size > max(loss.input.numel(), loss.target.numel()):
@@ -96,6 +104,7 @@ class Check:
             self._tell(given, (batch,) if given == (batch, 1) else (batch, 1), "a difference ")
 
     def _tell(self, left: Sequence[int], right: Sequence[int], what: str) -> None:
-        text = (f"{what}of predictions {list(left)} and targets {list(right)} is computed over all pairs of them: the shapes are "
+        text = (f"{what}of predictions {list(left)} and targets {list(right)} is "
+            "computed over all pairs of them: the shapes are "
                 "broadcast")  # fmt: skip
         self.watch.found("R509", "FAIL", text)

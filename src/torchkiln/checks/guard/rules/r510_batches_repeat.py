@@ -2,8 +2,8 @@
 
 ## What
 
-Each step is given the same batch, because a new iterator is made for each; the samples of a batch are all the same; or several
-workers hand out the same samples; or a loader gives none.
+Each step is given the same batch, because a new iterator is made for each; the samples of a batch are all the same;
+or several workers hand out the same samples; or a loader gives none.
 
 ## Why
 
@@ -52,6 +52,7 @@ from torch.utils.data import IterableDataset
 from torchkiln.checks.guard.known import Call, Stepping, content, tensors
 from torchkiln.checks.guard.watch import Watch
 
+
 class Check:
     """Compares the contents of the first batches."""
 
@@ -70,7 +71,10 @@ class Check:
         self.given = 0
 
         if _length(loader) == 0 and hasattr(loader.dataset, "__len__"):
-            text = f"the loader gives no batch at all: {len(loader.dataset)} samples, batches of {loader.batch_size}, the rest dropped"
+            text = (
+                f"the loader gives no batch at all: {len(loader.dataset)} samples, "
+                f"batches of {loader.batch_size}, the rest dropped"
+            )
             self.watch.found("R510", "FAIL", text)
 
     def on_epoch_end(self, loader: Any, iterator: Any) -> None:
@@ -84,7 +88,10 @@ class Check:
             return
         self.seeds.append((seed, self.watch.step))
         if len(self.seeds) == 4 and len({value for value, _ in self.seeds}) == 1:
-            text = f"torch.manual_seed({seed}) is called again and again while it trains: each round draws the same numbers"
+            text = (
+                f"torch.manual_seed({seed}) is called again and again while it "
+                "trains: each round draws the same numbers"
+            )
             self.watch.found("R510", "WARN", text)
 
     def on_batch(self, loader: Any, iterator: Any, batch: Any) -> None:
@@ -125,7 +132,10 @@ class Check:
             return
         (before, fresh), (now, fresher) = self.keys[-2:]
         if self.length > 1 and now == before and fresher == fresh + 1 and len(self.watch.living()) == 1:
-            text = f"two steps in a row are given the same batch, the first of a new iterator, though the loader has {self.length}"
+            text = (
+                "two steps in a row are given the same batch, the first of a new "
+                f"iterator, though the loader has {self.length}"
+            )
             self.watch.found("R510", "FAIL", text)
 
 

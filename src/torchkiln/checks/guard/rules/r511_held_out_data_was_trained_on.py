@@ -46,8 +46,8 @@ Split by sample, patient or time before anything else, and check that no sample 
 
 ## How sure
 
-96 % where a good part of a loader's or a validation's samples were trained on. An evaluation of the whole training data, which
-may be meant, is not spoken of unless the code calls it validation or test.
+96 % where a good part of a loader's or a validation's samples were trained on. An evaluation of the whole training
+data, which may be meant, is not spoken of unless the code calls it validation or test.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ from torchkiln.checks.guard.watch import Watch
 
 MOST_ROWS, MOST_STEPS = 20_000, 500
 DONE = {("R511", "FAIL")}
+
 
 class Check:
     """Keeps a number for each sample of the first epoch, and looks for those of evaluations."""
@@ -85,7 +86,13 @@ class Check:
                 trained.update(rows(x))
                 self.given = [*self.given[-3:], weakref.ref(x)]
                 self.source = self._dataset()
-        elif not call.grad and x is not None and call.model.trained and call.model in self.trained and self.watch.told.isdisjoint(DONE):
+        elif (
+            not call.grad
+            and x is not None
+            and call.model.trained
+            and call.model in self.trained
+            and self.watch.told.isdisjoint(DONE)
+        ):
             keys = rows(x)
             self.seen += len(set(keys))
             self.known += len(self.trained[call.model].intersection(keys))

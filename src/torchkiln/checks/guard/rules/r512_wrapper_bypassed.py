@@ -2,17 +2,19 @@
 
 ## What
 
-The model was wrapped in `DistributedDataParallel`, and the loop calls the model inside it; or the parameters of two processes
-differ after the same steps.
+The model was wrapped in `DistributedDataParallel`, and the loop calls the model inside it; or the parameters of two
+processes differ after the same steps.
 
 ## Why
 
-Gradients are not averaged: each process trains a model of its own, and the one that is saved has seen a part of the data.
+Gradients are not averaged: each process trains a model of its own, and the one that is saved has seen a part of the
+data.
 
 ## Bad
 
 ```python
 import os
+
 os.environ.update(MASTER_ADDR="localhost", MASTER_PORT="0")
 torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
 try:
@@ -29,6 +31,7 @@ finally:
 
 ```python
 import os
+
 os.environ.update(MASTER_ADDR="localhost", MASTER_PORT="0")
 torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
 try:
@@ -63,6 +66,7 @@ from torchkiln.checks.guard.watch import Watch
 COMPARED = 2
 """The step, from 0, after which each process writes down the sum of its parameters."""
 
+
 class Check:
     """Compares what is called with what was wrapped, and after some steps the processes."""
 
@@ -81,7 +85,10 @@ class Check:
         for wrapper in living:
             inside = any(m is wrapper.module for m in called)
             if inside and stepping.steps == 1 and not any(m is wrapper for m in called):
-                text = f"steps are taken from forwards of {type(wrapper.module).__name__} itself, not of the wrapper around it"
+                text = (
+                    "steps are taken from forwards of "
+                    f"{type(wrapper.module).__name__} itself, not of the wrapper around it"
+                )
                 self.watch.found("R512", "FAIL", text)
         if stepping.steps == COMPARED and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             summed = sum(float(p.detach().double().sum()) for w in living for p in w.module.parameters())

@@ -50,6 +50,7 @@ from torchkiln.checks.guard.watch import Watch
 
 MOST_SKIPPED = 20
 
+
 class Check:
     """Follows a scale from the loss to the step."""
 
@@ -70,12 +71,17 @@ class Check:
     def on_scaler_step(self, scaler: Any, stepping: Stepping) -> None:
         self.in_step = True
         if not self.scaled and stepping.reached and self.watch.closely:
-            text = f"scaler.step({stepping.name}) divides gradients by the loss scale, but the loss was not scaled: backward() was "
+            text = (
+                f"scaler.step({stepping.name}) divides gradients by the loss scale, "
+                "but the loss was not scaled: backward() was "
+            )
             self.watch.found("R513", "FAIL", text + "called on it directly")
 
     def on_step_begin(self, stepping: Stepping) -> None:
         if self.scaled and not self.in_step and not self.by_hand and stepping.reached and self.watch.closely:
-            text = f"{stepping.name} steps without the scaler, with gradients that are still multiplied by the loss scale"
+            text = (
+                f"{stepping.name} steps without the scaler, with gradients that are still multiplied by the loss scale"
+            )
             self.watch.found("R513", "FAIL", text)
 
     def on_step(self, stepping: Stepping) -> None:
@@ -86,7 +92,9 @@ class Check:
         self.skipped += 1
         self.in_step = False
         if self.skipped == MOST_SKIPPED:
-            text = f"{self.skipped} steps in a row were left out: the gradients are not finite at any scale that was tried"
+            text = (
+                f"{self.skipped} steps in a row were left out: the gradients are not finite at any scale that was tried"
+            )
             self.watch.found("R513", "WARN", text)
 
     def on_scaler_update(self, scaler: Any, given: Any, done: Any) -> None:

@@ -2,8 +2,9 @@
 
 ## What
 
-A scheduler is stepped once a batch although its length is that of epochs, once an epoch although it counts batches, between
-`backward()` and the optimizer's step, not at all, or `ReduceLROnPlateau` is given the training loss though there is a validation.
+A scheduler is stepped once a batch although its length is that of epochs, once an epoch although it counts batches,
+between `backward()` and the optimizer's step, not at all, or `ReduceLROnPlateau` is given the training loss though
+there is a validation.
 
 ## Why
 
@@ -35,8 +36,8 @@ for epoch in range(4):
 
 ## Fix
 
-Step it where its unit ends: per batch with lengths in batches (`epochs * len(loader)`), per epoch with lengths in epochs,
-always after `optimizer.step()`; give `ReduceLROnPlateau` the validation's value.
+Step it where its unit ends: per batch with lengths in batches (`epochs * len(loader)`), per epoch with lengths in
+epochs, always after `optimizer.step()`; give `ReduceLROnPlateau` the validation's value.
 
 ## How sure
 
@@ -57,6 +58,7 @@ from torchkiln.checks.guard.known import Call, Stepping
 from torchkiln.checks.guard.watch import Loss, Watch
 
 MOST_LOSSES = 20_000
+
 
 class Check:
     """Compares the steps of schedulers with those of their optimizers and with the epochs of the loader."""
@@ -115,7 +117,10 @@ class Check:
         if stepping.reached and stepping.steps < 4 and not stepping.skipped:
             known.between += 1
             if known.between == 2:
-                text = f"{known.name} is stepped between backward() and the step of {stepping.name}: its first value is left out"
+                text = (
+                    f"{known.name} is stepped between backward() and the step of "
+                    f"{stepping.name}: its first value is left out"
+                )
                 self.watch.found("R514", "FAIL", text)
         if self.per_epoch > 2:
             if known.per_batch == 1 and stepping.steps < self.per_epoch:
@@ -127,24 +132,33 @@ class Check:
         """Whether one that is stepped each batch has run its course within an epoch."""
         length = getattr(scheduler, "T_max", None)
         if known.name == "CosineAnnealingLR" and length is not None and length < self.per_epoch:
-            text = (f"CosineAnnealingLR(T_max={length}) is stepped every batch, of which an epoch has {self.per_epoch}: the rate goes "
+            text = (f"CosineAnnealingLR(T_max={length}) is stepped every batch, of which an "
+                f"epoch has {self.per_epoch}: the rate goes "
                     "down and up again within each epoch")  # fmt: skip
             self.watch.found("R514", "WARN", text)
         gamma, every = getattr(scheduler, "gamma", None), getattr(scheduler, "step_size", None)
         ends = getattr(scheduler, "milestones", None)
         falls = None
         if isinstance(gamma, float) and 0 < gamma < 1:
-            times = self.per_epoch / every if every else (sum(e <= self.per_epoch for e in ends) if ends else self.per_epoch)
+            times = (
+                self.per_epoch / every
+                if every
+                else (sum(e <= self.per_epoch for e in ends) if ends else self.per_epoch)
+            )
             falls = gamma**times if known.name in ("StepLR", "ExponentialLR", "MultiStepLR") else None
         if falls is not None and (falls < 0.01 or (ends and all(e <= self.per_epoch for e in ends))):
-            text = f"{known.name} is stepped every batch: within one epoch of {self.per_epoch} batches the rate falls to {falls:.1g} of it"
+            text = (
+                f"{known.name} is stepped every batch: within one epoch of "
+                f"{self.per_epoch} batches the rate falls to {falls:.1g} of it"
+            )
             self.watch.found("R514", "WARN", text)
 
     def _by_epoch(self, known: Known, scheduler: Any) -> None:
         """Whether one that is stepped each epoch counts batches."""
         length = getattr(scheduler, "total_steps", None) or getattr(scheduler, "T_max", None)
         if isinstance(length, int) and length >= 2 * self.per_epoch and length % self.per_epoch == 0:
-            text = (f"{known.name} is stepped once an epoch, but is {length} steps long, {length // self.per_epoch} epochs of "
+            text = (f"{known.name} is stepped once an epoch, but is {length} steps "
+                f"long, {length // self.per_epoch} epochs of "
                     f"{self.per_epoch} batches: the rate hardly moves")  # fmt: skip
             self.watch.found("R514", "WARN", text)
 

@@ -2,8 +2,8 @@
 
 ## What
 
-A loss that applies softmax or sigmoid itself is given the result of one; one that takes log-probabilities is given logits or
-probabilities; class scores have a single column; or prediction and target have changed places.
+A loss that applies softmax or sigmoid itself is given the result of one; one that takes log-probabilities is given
+logits or probabilities; class scores have a single column; or prediction and target have changed places.
 
 ## Why
 
@@ -31,8 +31,8 @@ for x, y in loader:
 
 ## Fix
 
-Hand raw scores to `cross_entropy` and `binary_cross_entropy_with_logits`, `log_softmax(x, 1)` to `nll_loss` and `kl_div`,
-and the prediction first.
+Hand raw scores to `cross_entropy` and `binary_cross_entropy_with_logits`, `log_softmax(x, 1)` to `nll_loss` and
+`kl_div`, and the prediction first.
 
 ## How sure
 
@@ -46,6 +46,7 @@ from torch import Tensor
 
 from torchkiln.checks.guard import graph
 from torchkiln.checks.guard.watch import Loss, Watch
+
 
 class Check:
     """Looks at what the first calls of each loss are given."""

@@ -2,8 +2,8 @@
 
 ## What
 
-Gradients are clipped before `backward()` has made them or after the step has used them, while they are still scaled, or the
-list of parameters is empty.
+Gradients are clipped before `backward()` has made them or after the step has used them, while they are still scaled,
+or the list of parameters is empty.
 
 ## Why
 
@@ -48,6 +48,7 @@ from torch import Tensor
 
 from torchkiln.checks.guard.known import Stepping
 from torchkiln.checks.guard.watch import Watch
+
 
 class Check:
     """Looks at the state of the gradients when they are clipped."""

@@ -2,8 +2,8 @@
 
 ## What
 
-Several backward passes from the same line are summed up before each step, and their losses are not divided by how many there
-are.
+Several backward passes from the same line are summed up before each step, and their losses are not divided by how
+many there are.
 
 ## Why
 
@@ -53,6 +53,7 @@ from torchkiln.checks.guard.watch import Watch
 MEANS = ("NllLoss", "Mean", "MseLoss", "BinaryCrossEntropy", "SmoothL1", "Huber", "KlDiv")
 """Operations that a loss ends with when it is the mean of a batch."""
 
+
 class Check:
     """Counts backward passes between two steps by their line."""
 
@@ -69,9 +70,6 @@ class Check:
         mean = any(n.name().startswith(MEANS) for n in [root.grad_fn] if n is not None)
         self.lines.append((at[:2] if at else None, mean))
 
-    def on_clip(self, name: str, parameters: list[Tensor]) -> None:
-        return
-
     def on_clear(self, stepping: Stepping) -> None:
         if not stepping.reached:
             return
@@ -80,7 +78,7 @@ class Check:
     def on_step(self, stepping: Stepping) -> None:
         lines, self.lines = self.lines, []
         calls = len(self.watch.calls)
-        if len(self.watch.living()) == 1 and len(lines) > 1 and len(set(lines)) == 1 and lines[0][1] and calls >= len(lines):
-            if not stepping.stale:
-                text = f"{len(lines)} backward passes of a mean loss are summed up before a step, and none is divided"
-                self.watch.found("R517", "WARN", text, at=self.shown)
+        alike = len(lines) > 1 and len(set(lines)) == 1 and lines[0][1] and calls >= len(lines)
+        if alike and len(self.watch.living()) == 1 and not stepping.stale:
+            text = f"{len(lines)} backward passes of a mean loss are summed up before a step, and none is divided"
+            self.watch.found("R517", "WARN", text, at=self.shown)

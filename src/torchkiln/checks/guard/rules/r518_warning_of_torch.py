@@ -12,6 +12,7 @@ Warnings scroll by; many of them name an error that stays silent otherwise.
 
 ```python
 import warnings
+
 for x, y in loader:
     optimizer.zero_grad()
     scores = F.softmax(model(x))
@@ -44,12 +45,12 @@ from pathlib import Path
 from types import FrameType
 
 from torchkiln.checks.guard import place
-
 from torchkiln.checks.guard.watch import Watch
 
 MOST = 10
 COVERED = "Using a target size"
 """What R509 says better."""
+
 
 class Check:
     """Passes on each warning once."""
@@ -59,7 +60,12 @@ class Check:
         self.told = 0
 
     def on_warning(self, text: str, category: type[Warning], file: str) -> None:
-        if not (_is_theirs(file) or _is_theirs(_raised_in()) or "torch" in text) or issubclass(category, DeprecationWarning | FutureWarning) or self.told >= MOST or COVERED in text:
+        if (
+            not (_is_theirs(file) or _is_theirs(_raised_in()) or "torch" in text)
+            or issubclass(category, DeprecationWarning | FutureWarning)
+            or self.told >= MOST
+            or COVERED in text
+        ):
             return
         self.told += 1
         self.watch.found("R518", "WARN", " ".join(text.split())[:300], about=text[:80])

@@ -2,8 +2,8 @@
 
 ## What
 
-What remembers how losses were computed is not let go after the step: a running total or a list holds the losses themselves, or
-each backward pass goes through the steps before it.
+What remembers how losses were computed is not let go after the step: a running total or a list holds the losses
+themselves, or each backward pass goes through the steps before it.
 
 ## Why
 
@@ -58,6 +58,7 @@ from torchkiln.checks.guard.watch import Watch
 
 MARKED = 8
 
+
 class Check:
     """Looks whether the graphs of the first steps are still there some steps later."""
 
@@ -71,7 +72,7 @@ class Check:
         if self.watch.step >= MARKED or root.grad_fn is None:
             return
         mark = _Mark()
-        root.grad_fn.metadata["torchkiln"] = mark
+        root.grad_fn.metadata["torchkiln"] = mark  # type: ignore[index]
         self.kept.append(weakref.ref(mark))
         if given.get("retain_graph"):
             self.nodes.append(graph.walk(root).nodes)
@@ -81,7 +82,10 @@ class Check:
         if self.watch.step == MARKED and self.kept:
             alive = sum(ref() is not None for ref in self.kept)
             if alive > 0.7 * len(self.kept) and alive >= 4:
-                text = f"the graphs of {alive} of the first {len(self.kept)} backward passes are still held after {self.watch.step} steps"
+                text = (
+                    f"the graphs of {alive} of the first {len(self.kept)} backward passes "
+                    f"are still held after {self.watch.step} steps"
+                )
                 self.watch.found("R519", "WARN", text)
             self.kept = []
 

@@ -31,8 +31,8 @@ for x, y in loader:
 
 ## Fix
 
-Look where the message points: a batch with NaN, a logarithm or root of zero, a division by zero, or a learning rate that is far
-too high.
+Look where the message points: a batch with NaN, a logarithm or root of zero, a division by zero, or a learning rate
+that is far too high.
 
 ## How sure
 
@@ -52,6 +52,7 @@ from torchkiln.checks.guard.watch import Watch
 
 LOOK_EVERY = 50
 """Backward passes between two looks where looking makes a device wait."""
+
 
 class Check:
     """Looks at the value of the loss, and where it is not finite for what made it so."""
@@ -83,7 +84,10 @@ class Check:
         bad = [name for name, p in module.named_parameters() if not bool(torch.isfinite(p).all())]
         if bad:
             at = "before the first step" if not self.watch.step else f"by step {self.watch.step - 1} or earlier"
-            return f"the weights {bad[0]} and {len(bad) - 1} more were not finite {at}; a learning rate that is too high does this"
+            return (
+                f"the weights {bad[0]} and {len(bad) - 1} more were not finite {at}; "
+                "a learning rate that is too high does this"
+            )
         inputs = [x for ref in call.inputs if (x := ref()) is not None]
         for x in inputs:
             if x.is_floating_point() and not bool(torch.isfinite(x).all()):
@@ -93,4 +97,8 @@ class Check:
         if output is not None and bool(torch.isfinite(output).all()):
             return "the batch and what the model gives are finite, so that the loss itself made it so"
         first = probe.first_not_finite(module, inputs)
-        return f"the layer {first} is the first to give such values, on a batch that is finite" if first else "the model made it so"
+        return (
+            f"the layer {first} is the first to give such values, on a batch that is finite"
+            if first
+            else "the model made it so"
+        )

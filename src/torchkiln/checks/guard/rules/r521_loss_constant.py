@@ -49,6 +49,7 @@ from torchkiln.checks.guard.watch import Watch
 
 LOOKED_AT = 6
 
+
 class Check:
     """Compares the first losses."""
 
@@ -66,4 +67,6 @@ class Check:
         self.batches.add(content([first]) if first is not None else None)
         same = len(set(self.values)) == 1 and self.values[0] != 0 and math.isfinite(self.values[0])
         if len(self.values) == LOOKED_AT and same and len(self.batches) >= LOOKED_AT - 1:
-            self.watch.found("R521", "FAIL", f"the loss was {self.values[0]!r} for {LOOKED_AT} different batches in a row")
+            self.watch.found(
+                "R521", "FAIL", f"the loss was {self.values[0]!r} for {LOOKED_AT} different batches in a row"
+            )

@@ -18,6 +18,8 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.two(F.dropout(self.one(x).relu(), 0.5))
+
+
 model = Net()
 optimizer = optim.SGD(model.parameters(), lr=0.1)
 for x, y in loader:
@@ -40,6 +42,8 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.two(F.dropout(self.one(x).relu(), 0.5, training=self.training))
+
+
 model = Net()
 optimizer = optim.SGD(model.parameters(), lr=0.1)
 for x, y in loader:
@@ -71,6 +75,7 @@ from torchkiln.checks.guard import place
 from torchkiln.checks.guard.known import Call, Stepping
 from torchkiln.checks.guard.place import Place
 from torchkiln.checks.guard.watch import Watch
+
 
 class Check:
     """Looks at dropout inside models that are in evaluation mode."""
@@ -115,7 +120,7 @@ class Check:
 
 
 def _by_layer() -> bool:
-    """Whether a dropout layer calls: one that is in training mode inside a model in evaluation mode is there on purpose."""
+    """Whether a dropout layer calls; one in training mode inside a model in evaluation mode is there on purpose."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(place.OURS):
         frame = frame.f_back

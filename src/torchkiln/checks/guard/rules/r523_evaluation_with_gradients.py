@@ -51,6 +51,7 @@ from torch import Tensor
 from torchkiln.checks.guard.known import Call
 from torchkiln.checks.guard.watch import Watch
 
+
 class Check:
     """Counts forwards in evaluation mode that no backward follows."""
 

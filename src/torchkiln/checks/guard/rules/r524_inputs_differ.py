@@ -2,8 +2,8 @@
 
 ## What
 
-The inputs of the evaluation are scaled otherwise than those of the training, as where one is normalised and the other is not; or
-inputs are raw pixels from 0 to 255.
+The inputs of the evaluation are scaled otherwise than those of the training, as where one is normalised and the other
+is not; or inputs are raw pixels from 0 to 255.
 
 ## Why
 
@@ -55,6 +55,7 @@ from torchkiln.checks.guard.watch import Watch
 
 LOOKS, FACTOR = 3, 20
 
+
 class Check:
     """Compares mean and spread of the first inputs of training and evaluation."""
 
@@ -83,9 +84,13 @@ class Check:
             return
         low, high, mean = float(x.min()), float(x.max()), float(x.mean())
         if low >= 0 and high > 100:
-            self.watch.found("R524", "WARN", f"inputs are raw pixels from {low:g} to {high:g}; nets are made for about -2 to 2")
+            self.watch.found(
+                "R524", "WARN", f"inputs are raw pixels from {low:g} to {high:g}; nets are made for about -2 to 2"
+            )
         elif mean < -1.2 and high < 0.5 and low > -6:
-            self.watch.found("R524", "WARN", f"inputs have a mean of {mean:.2f} and no high values: they seem normalised twice")
+            self.watch.found(
+                "R524", "WARN", f"inputs have a mean of {mean:.2f} and no high values: they seem normalised twice"
+            )
 
     def _compare(self, training: list[tuple[float, float]], now: tuple[float, float]) -> None:
         mean = sum(m for m, _ in training) / len(training)
@@ -94,7 +99,10 @@ class Check:
             return
         ratio = now[1] / spread
         if ratio >= FACTOR or ratio <= 1 / FACTOR:
-            text = f"inputs of the evaluation spread by {now[1]:.3g} around {now[0]:.3g}, those of the training by {spread:.3g} around {mean:.3g}"
+            text = (
+                f"inputs of the evaluation spread by {now[1]:.3g} around {now[0]:.3g}, those "
+                f"of the training by {spread:.3g} around {mean:.3g}"
+            )
             self.watch.found("R524", "FAIL", text)
 
 

@@ -2,8 +2,8 @@
 
 ## What
 
-Predictions of shape [B, 1] are compared with targets of shape [B], so that all pairs are; the largest of a single column is
-taken; or a score is a count divided by batches, or a mean over batches of different size.
+Predictions of shape [B, 1] are compared with targets of shape [B], so that all pairs are; the largest of a single
+column is taken; or a score is a count divided by batches, or a mean over batches of different size.
 
 ## Why
 
@@ -47,7 +47,8 @@ Compare tensors of one shape; divide the sum of hits by the number of samples; f
 
 ## How sure
 
-97 % for shapes and columns, and where a variable holds exactly the hits divided by the batches; a mean of batch means is a WARN.
+97 % for shapes and columns, and where a variable holds exactly the hits divided by the batches; a mean of batch means
+is a WARN.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ from torchkiln.checks.guard.known import Call
 from torchkiln.checks.guard.watch import Watch
 
 SCORE = re.compile(r"acc|score|correct|metric|prec|recall|history|right")
+
 
 class Check:
     """Follows comparisons of predictions with targets through the first evaluations."""
@@ -88,14 +90,19 @@ class Check:
         shapes = (tuple(left.shape), tuple(right.shape))
         if set(shapes) == {(size, 1), (size,)} and tuple(result.shape) == (size, size):
             if left.data_ptr() != right.data_ptr() and not _counts(left) and not _counts(right):
-                text = f"predictions {list(shapes[0])} and targets {list(shapes[1])} are compared in all pairs, {size * size} for {size} samples"
+                text = (
+                    f"predictions {list(shapes[0])} and targets {list(shapes[1])} are compared "
+                    f"in all pairs, {size * size} for {size} samples"
+                )
                 self.watch.found("R525", "FAIL", text)
         elif shapes[0] == shapes[1] == (size,) and self.evaluations < 3 and not torch.is_grad_enabled():
             self.hits.append((float(result.sum()), size))
 
     def on_argmax(self, tensor: Tensor, dim: int) -> None:
         if tensor.ndim == 2 and tuple(tensor.shape) == self.output and tensor.shape[dim] == 1 and tensor.shape[0] > 1:
-            self.watch.found("R525", "FAIL", f"the largest of a single column of {list(tensor.shape)} is taken: it is always class 0")
+            self.watch.found(
+                "R525", "FAIL", f"the largest of a single column of {list(tensor.shape)} is taken: it is always class 0"
+            )
 
     def on_end(self) -> None:
         self._settle()
@@ -113,10 +120,16 @@ class Check:
             if not SCORE.search(name.lower()):
                 continue
             if by_batches > 1 and value in (by_batches, 100 * by_batches):
-                text = f"{name} is {value:.4g}: {total:.0f} hits divided by {len(hits)} batches, where {right:.4g} of {samples} samples are right"
+                text = (
+                    f"{name} is {value:.4g}: {total:.0f} hits divided by {len(hits)} batches, "
+                    f"where {right:.4g} of {samples} samples are right"
+                )
                 self.watch.found("R525", "FAIL", text, about="range")
             elif abs(means - right) > 1e-9 and any(abs(value - f * means) < 1e-12 * f for f in (1, 100)):
-                text = f"{name} is {value:.6g}, a mean over {len(hits)} batches of different size; {right:.6g} of {samples} samples are right"
+                text = (
+                    f"{name} is {value:.6g}, a mean over {len(hits)} batches of different "
+                    f"size; {right:.6g} of {samples} samples are right"
+                )
                 self.watch.found("R525", "WARN", text, about="means")
 
 

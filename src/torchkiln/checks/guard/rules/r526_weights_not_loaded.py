@@ -2,8 +2,8 @@
 
 ## What
 
-`load_state_dict(..., strict=False)` finds none of the names that it is given in the model, as after `module.` or `_orig_mod.` was
-put before each.
+`load_state_dict(..., strict=False)` finds none of the names that it is given in the model, as after `module.` or
+`_orig_mod.` was put before each.
 
 ## Why
 
@@ -48,6 +48,7 @@ from torch import nn
 
 from torchkiln.checks.guard.watch import Watch
 
+
 class Check:
     """Looks at the names of weights that are loaded."""
 
@@ -58,7 +59,10 @@ class Check:
         own = {name for name, _ in module.named_parameters()}
         missing = own & set(getattr(result, "missing_keys", ()))
         if given and own and missing == own:
-            text = f"none of {len(given)} names, such as {given[0]}, is one of {type(module).__name__}'s, such as {sorted(own)[0]}"
+            text = (
+                f"none of {len(given)} names, such as {given[0]}, is one of "
+                f"{type(module).__name__}'s, such as {sorted(own)[0]}"
+            )
             self.watch.found("R526", "FAIL", text)
         elif len(missing) > 0.5 * len(own):
             text = f"{len(missing)} of {len(own)} weights of {type(module).__name__} are not in what is loaded"

@@ -51,6 +51,7 @@ from torchkiln.checks.guard.watch import Watch
 
 EXPLODED, MOST_VALUES = 10, 4_000_000
 
+
 class Check:
     """Measures the first step of each optimizer, and the loss before and after it."""
 
@@ -83,6 +84,9 @@ class Check:
             optimizer = stepping.ref()
             rate = optimizer.param_groups[0].get("lr") if optimizer is not None else None
             ratio = ratios[len(ratios) // 2]
-            self.large = f"the first step of {stepping.name}, with a rate of {rate}, changes weights by {ratio:.2g} times their size"
+            self.large = (
+                f"the first step of {stepping.name}, with a rate of {rate}, changes "
+                f"weights by {ratio:.2g} times their size"
+            )
             if ratio > 3:
                 self.watch.found("R527", "WARN", self.large)

@@ -51,6 +51,7 @@ from torch import nn
 
 from torchkiln.checks.guard.watch import Watch
 
+
 class Check:
     """Looks at the end which averages were used."""
 

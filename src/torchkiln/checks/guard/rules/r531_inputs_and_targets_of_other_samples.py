@@ -2,8 +2,8 @@
 
 ## What
 
-Inputs were put in a new order, or picked by an index, and the targets that they are trained with were not, or by another; or the
-targets of a sequence model are its inputs, not shifted by one.
+Inputs were put in a new order, or picked by an index, and the targets that they are trained with were not, or by
+another; or the targets of a sequence model are its inputs, not shifted by one.
 
 ## Why
 
@@ -16,7 +16,7 @@ X, Y = make(64)
 X = X[torch.randperm(64)]
 for i in range(0, 64, 8):
     optimizer.zero_grad()
-    criterion(model(X[i:i + 8]), Y[i:i + 8]).backward()
+    criterion(model(X[i : i + 8]), Y[i : i + 8]).backward()
     optimizer.step()
 ```
 
@@ -28,7 +28,7 @@ order = torch.randperm(64)
 X, Y = X[order], Y[order]
 for i in range(0, 64, 8):
     optimizer.zero_grad()
-    criterion(model(X[i:i + 8]), Y[i:i + 8]).backward()
+    criterion(model(X[i : i + 8]), Y[i : i + 8]).backward()
     optimizer.step()
 ```
 
@@ -54,6 +54,7 @@ from torchkiln.checks.guard.watch import Loss, Watch
 
 MOST = 4096
 """Results that are remembered, and entries of an index that are compared."""
+
 
 class Check:
     """Remembers which tensors were made by which index, while they are there."""
@@ -85,15 +86,23 @@ class Check:
             return
         if x.shape[:1] == loss.target.shape[:1]:
             self._compare(x, loss.target, len(x))
-        whole = not x.is_floating_point() and x.ndim > 1 and loss.name == "cross_entropy" and x.numel() == loss.target.numel()
+        whole = (
+            not x.is_floating_point()
+            and x.ndim > 1
+            and loss.name == "cross_entropy"
+            and x.numel() == loss.target.numel()
+        )
         if whole and x.shape[1] > 2 and torch.equal(x.flatten(), loss.target.flatten().to(x.dtype)):
-            self.watch.found("R531", "WARN", "the targets are the very tokens that the model is given, not those that follow")
+            self.watch.found(
+                "R531", "WARN", "the targets are the very tokens that the model is given, not those that follow"
+            )
 
     def _compare(self, x: Tensor, y: Tensor, size: int) -> None:
         left, right = self._index(x), self._index(y)
         if left == right or (left is None and right is None):
             return
-        rows = (left or right or (0, 0))[1]
+        one = left or right
+        rows = one[1] if one is not None else 0
         other = y if left is not None else x
         total = len(other._base) if other._base is not None and other._base.ndim else len(other)
         if left is not None and right is not None and left[1] == right[1]:

@@ -47,8 +47,19 @@ from torchkiln.checks.guard import graph
 from torchkiln.checks.guard.known import Stepping
 from torchkiln.checks.guard.watch import Loss, Watch
 
-NODES = ("NllLoss", "MseLoss", "BinaryCrossEntropy", "SmoothL1", "Huber", "L1Loss", "KlDiv", "CrossEntropy", "AbsBackward")
+NODES = (
+    "NllLoss",
+    "MseLoss",
+    "BinaryCrossEntropy",
+    "SmoothL1",
+    "Huber",
+    "L1Loss",
+    "KlDiv",
+    "CrossEntropy",
+    "AbsBackward",
+)
 MOST = 5000
+
 
 class Check:
     """Counts losses and those that a backward pass goes through."""

@@ -46,6 +46,7 @@ import difflib
 from torchkiln.checks.guard.known import Stepping
 from torchkiln.checks.guard.watch import Watch
 
+
 class Check:
     """Looks at the names that were set on parameters, at the first step."""
 
@@ -58,6 +59,9 @@ class Check:
         for parameter in stepping.parameters:
             for name in vars(parameter):
                 if name != "requires_grad" and difflib.SequenceMatcher(None, name, "requires_grad").ratio() > 0.85:
-                    text = f"{name!r} was set on a parameter of shape {list(parameter.shape)}, and means nothing: it is trained"
+                    text = (
+                        f"{name!r} was set on a parameter of shape "
+                        f"{list(parameter.shape)}, and means nothing: it is trained"
+                    )
                     self.watch.found("R534", "FAIL", text)
                     return

@@ -46,6 +46,7 @@ from torchkiln.checks.guard.watch import Watch
 
 LOSSES = ("NllLoss", "MseLoss", "BinaryCrossEntropy", "SmoothL1", "Huber", "L1Loss", "KlDiv")
 
+
 class Check:
     """Looks at the last operations of the first losses."""
 
