@@ -23,9 +23,10 @@ def _make_way() -> None:
 
 
 def _reachable() -> None:
-    """Make `torchkiln` importable, if it is not."""
-    if importlib.util.find_spec("torchkiln") is None:
-        package = HERE.parents[2]
+    """Make the `torchkiln` that watches importable, and no other."""
+    package = HERE.parents[2]
+    there = importlib.util.find_spec("torchkiln")
+    if there is None or there.origin != str(package / "__init__.py"):
         spec = importlib.util.spec_from_file_location(
             "torchkiln", package / "__init__.py", submodule_search_locations=[str(package)]
         )

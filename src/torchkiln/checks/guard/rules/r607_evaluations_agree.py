@@ -47,8 +47,9 @@ def preflight(trial: Trial) -> Verdict | None:
             return "WARN", "two evaluations of one batch differ: the net draws random numbers in evaluation mode"
         other = trial.copy(training=False)
         state = {name: value.clone() for name, value in other.state_dict().items()}
-        for tensor in (*other.parameters(), *other.buffers()):
-            tensor.zero_()
+        for name, tensor in (*other.named_parameters(), *other.named_buffers()):
+            if name in state:  # buffers that are not kept are made anew with the net
+                tensor.zero_()
         other.load_state_dict(state)
         loaded = trial.subject.forward(other, trial.subject.batch)
     if not torch.allclose(first, loaded, rtol=1e-4, atol=1e-6, equal_nan=True):
