@@ -212,8 +212,8 @@ def cpu_in_turns(runners: Mapping[str, Runner], feeds: Mapping[str, Array]) -> d
     """Median milliseconds of this thread's CPU a call, run A B A B, so that what the machine does meets all alike."""
     first = {}
     for name, run in runners.items():
-        run(feeds)  # makes ready
-        first[name] = _cpu(run, feeds, 1)
+        made_ready = _cpu(run, feeds, 1)
+        first[name] = made_ready if made_ready > _LEAST_SECONDS * _ROUNDS else _cpu(run, feeds, 1)
     calls = {name: max(1, round(_LEAST_SECONDS / max(took, 1e-6))) for name, took in first.items()}
     turn = sum(first[name] * calls[name] for name in runners)
     rounds = int(np.clip(_MOST_SECONDS / turn, _FEWEST_ROUNDS, _ROUNDS))

@@ -19,11 +19,23 @@ import torch
 from torchkiln import randomness
 from torchkiln.bundle import manifest, records
 from torchkiln.bundle.proof import Truth, finite
-from torchkiln.codec.base import Codec
+from torchkiln.codec.base import Arrays, Codec
 from torchkiln.deploy import extremes, fresh, quantize
 from torchkiln.deploy.files import Written
 from torchkiln.deploy.graph import joined
-from torchkiln.deploy.prove import Runner, Sample, Trial, Ways, batch, by_length, prove, sample, samples, spread
+from torchkiln.deploy.prove import (
+    Runner,
+    Sample,
+    Trial,
+    Ways,
+    batch,
+    by_length,
+    computed,
+    prove,
+    sample,
+    samples,
+    spread,
+)
 from torchkiln.errors import RunError
 from torchkiln.evaluation import scores
 from torchkiln.stages.subject import Subject
@@ -172,6 +184,15 @@ def runner(one: Written, case: Case) -> Runner:
         return joined(opened({one.names[spec.name]: feeds[spec.name] for spec in case.subject.graph.inputs}))
 
     return run
+
+
+def quickest(proof: Proof, case: Case) -> Callable[[Arrays], Array]:
+    """What answers as the net does, in FP32, at the least cost: the ONNX file where it is proven, else the net."""
+    plain = next((one for one in proof.written if one.form == "onnx" and proof.proven["onnx"]), None)
+    if plain is None:
+        return case.subject.predict
+    run = runner(plain, case)
+    return lambda arrays: computed(run, arrays)
 
 
 def _quantized(case: Case, plain: Written, truth: Truth, ways: Ways) -> quantize.Int8:
