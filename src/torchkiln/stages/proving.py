@@ -36,7 +36,7 @@ from torchkiln.deploy.prove import (
     samples,
     spread,
 )
-from torchkiln.errors import RunError
+from torchkiln.errors import ExportError, RunError
 from torchkiln.evaluation import scores
 from torchkiln.stages.subject import Subject
 from torchkiln.tasks._base import Array
@@ -117,10 +117,15 @@ def prove_files(case: Case, written: Sequence[Written], *, int8: bool) -> Proof:
     Args:
         written: Made from the run's net.
         int8: Whether to try it.
+
+    Raises:
+        ExportError: There are no validation rows.
     """
     subject = case.subject
     both = ways(case)
     frame = subject.rows("val")
+    if not len(frame):
+        raise ExportError("the proof cannot be made: the validation split has no rows")
     truth = _truth(subject, frame)
     odd = _extremes(subject, both)
     files, tried = list(written), None
