@@ -76,7 +76,8 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready; None in place of what is not finite."""
-        found = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in asdict(self).items()}
+        found = {name: finite(value) for name, value in asdict(self).items()}
+        found["metric"] = {name: finite(value) for name, value in self.metric.items()}
         found["class_loss"] = list(self.class_loss or ()) or None
         return {k: v for k, v in found.items() if v not in ("", None, {})}
 
@@ -189,6 +190,11 @@ def deviation(reference: Array) -> float:
         return float(np.sqrt(columns.var(axis=0).mean())) if columns.size else 0.0
 
 
+def finite(value: Any) -> Any:
+    """None in place of a number that is not finite and so is no JSON."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def same_digits(first: float, second: float, digits: int = 4) -> bool:
     """Whether two figures differ by no more than half a unit of the last digit; two undefined ones are the same."""
     if not math.isfinite(first) or not math.isfinite(second):
@@ -237,7 +243,7 @@ def _agreement(
 ) -> tuple[npt.NDArray[np.bool_], int]:
     """Which rows have the same answer, and how many have another label for no good reason."""
     if not classes:
-        near = (apart <= NEAR * spread).reshape(len(reference), -1).all(axis=1)
+        near = np.asarray((apart <= NEAR * spread).reshape(len(reference), -1).all(axis=1))
         return near, 0
     same = reference.argmax(axis=1) == answer.argmax(axis=1)
     first = np.sort(reference, axis=1)

@@ -18,12 +18,13 @@ import torch
 
 from torchkiln import randomness
 from torchkiln.bundle import manifest, records
-from torchkiln.bundle.proof import Truth
+from torchkiln.bundle.proof import Truth, finite
 from torchkiln.codec.base import Codec
 from torchkiln.deploy import extremes, fresh, quantize
 from torchkiln.deploy.files import Written
 from torchkiln.deploy.graph import joined
 from torchkiln.deploy.prove import Runner, Sample, Trial, Ways, batch, by_length, prove, sample, samples, spread
+from torchkiln.errors import RunError
 from torchkiln.evaluation import scores
 from torchkiln.stages.subject import Subject
 from torchkiln.tasks._base import Array
@@ -71,7 +72,7 @@ class Proof:
                 "bytes": (folder / one.file).stat().st_size,
                 "verdict": self.trials[one.form].verdict,
                 "why": self.trials[one.form].as_json()["why"],
-                "over_std": self.trials[one.form].held_out.over_std,
+                "over_std": finite(self.trials[one.form].held_out.over_std),
                 "agreement": self.trials[one.form].held_out.agreement,
                 "cpu_ms": self.evidence["cpu_ms"][one.form],
             }
@@ -189,9 +190,16 @@ def _quantized(case: Case, plain: Written, truth: Truth, ways: Ways) -> quantize
         classes=case.subject.graph.prediction_kind == "classes",
         truth=truth.at(judged.rows),
     )
-    earlier = case.subject.run.read_json(EVIDENCE, {}).get("int8") or {}
-    decided = quantize.Int8.from_json(earlier) if earlier.get("of") == _of(case, plain) else None
-    return quantize.quantize(material, case.folder / INT8_FILE, decided)
+    return quantize.quantize(material, case.folder / INT8_FILE, _earlier(case, plain))
+
+
+def _earlier(case: Case, plain: Written) -> quantize.Int8 | None:
+    """What the export before this one chose; None where it was of another file, or cannot be read."""
+    try:
+        found = case.subject.run.read_json(EVIDENCE, {})["int8"]
+        return quantize.Int8.from_json(found) if found["of"] == _of(case, plain) else None
+    except (KeyError, TypeError, ValueError, AttributeError, RunError):  # it is made anew
+        return None
 
 
 def _remembered(case: Case, plain: Written | None, tried: quantize.Int8 | None) -> dict[str, Any] | None:

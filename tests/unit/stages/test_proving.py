@@ -134,6 +134,14 @@ def test_the_choice_of_int8_is_made_once(
     assert "cpu" not in json.dumps(first.parity["int8"]["tried"])
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"int8": 3}', '{"int8": {"of": {}}}'])
+def test_a_choice_that_cannot_be_read_is_made_anew(
+    case: proving.Case, written: list[files.Written], content: str
+) -> None:
+    (case.subject.run.path / proving.EVIDENCE).write_text(content, encoding="utf-8")
+    assert proving._earlier(case, written[0]) is None
+
+
 def test_int8_that_fails_on_all_rows_is_not_kept(
     case: proving.Case, written: list[files.Written], monkeypatch: pytest.MonkeyPatch
 ) -> None:
