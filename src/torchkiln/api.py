@@ -19,7 +19,6 @@ from torchkiln.stages.on_demand import full_disk, training_extra
 
 if TYPE_CHECKING:
     import polars as pl
-    from torch import nn
 
     from torchkiln.stages import from_parts
 
@@ -336,12 +335,12 @@ def export(
         return stage.of_run(opened, parts, wish, progress or Progress())
 
 
-def load(bundle: str | Path) -> nn.Module:
-    """The net of a bundle, or of its zip, with its trained weights, in eval mode."""
+def load(bundle: str | Path, form: str | None = None) -> Any:
+    """The `nn.Module` of a bundle, or its file of `form` (pt2, aoti, torchscript) to be called, if it can run here."""
     with training_extra():
         from torchkiln.stages import use
 
-        return use.rebuild(Path(bundle))
+        return use.rebuild(Path(bundle), form)
 
 
 def report(run: str | Path | Run) -> Path:

@@ -28,6 +28,9 @@ def export(
     check: Annotated[
         bool, typer.Option("--check", help="RUN is a bundle: repeat its proof here, without torch.")
     ] = False,
+    require_signature: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="With --check: the public key that must have signed it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a run as a bundle that a server without torch can run; exit code 1 if a file fails its proof."""
@@ -35,7 +38,7 @@ def export(
     from torchkiln.report import exported, terminal
 
     if check:
-        _check(run, as_json)
+        _check(run, require_signature, as_json)
         return
     wanted = [word.strip() for word in formats.split(",") if word.strip()]
     with terminal.display(silent=as_json) as progress:
@@ -46,11 +49,11 @@ def export(
         raise typer.Exit(1)
 
 
-def _check(bundle: Path, as_json: bool) -> None:
+def _check(bundle: Path, require_signature: Path | None, as_json: bool) -> None:
     from torchkiln.bundle import recheck
     from torchkiln.report import terminal
 
-    found = recheck.check(bundle)
+    found = recheck.check(bundle, require_signature=require_signature)
     print_json(found) if as_json else terminal.show(recheck.lines(found))
     if not found["ok"]:
         raise typer.Exit(1)

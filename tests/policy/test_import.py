@@ -11,6 +11,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import bundles
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,8 @@ LIGHT = {
     "torchkiln report": "run('report', str(folder / 'first'), '--json')",
     "torchkiln lint": "run('lint', str(folder / 'train.py'), '--format', 'sarif')",
     "torchkiln rules": "run('rules')",
+    "a bundle": f"from torchkiln import bundle; bundle.load(folder / 'bundle').predict({bundles.RECORD})",
+    "torchkiln bench": "run('bench', str(folder / 'bundle'), '--seconds', '0.1', '--json')",
     "torchkiln compare": "run('compare', str(folder / 'first'), str(folder / 'second'), '--json')",
 }
 PROBE = """
@@ -52,6 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     (folder / "rows.csv").write_text("x,y\n1,no\n2,yes\n", encoding="utf-8")
     (folder / "train.py").write_text("import torch\nx = torch.zeros(3)\n", encoding="utf-8")
+    bundles.table(folder / "bundle")
     for name, score in (("first", 0.7), ("second", 0.8)):
         write_run(folder / name, recipe, score)
     return folder

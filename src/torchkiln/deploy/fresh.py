@@ -53,6 +53,7 @@ def run(kind: str, file: Path, cases: Sequence[Named], names: Mapping[str, str])
             return [{n: found[f"{i}/{j}"] for j, n in enumerate(outputs)} for i in range(len(cases))]
 
 
+BY_TORCH = ("pt2", "aoti", "torchscript")
 Runner = Callable[[dict[str, npt.NDArray[Any]]], Sequence[npt.NDArray[Any]]]
 
 
@@ -67,7 +68,7 @@ def _onnx(file: str) -> Runner:
 
 def opened(kind: str, file: str | Path) -> Runner:
     """A file ready to run in this process: a batch by the file's names, in the order of its inputs, to its outputs."""
-    return _onnx(str(file)) if kind in ("onnx", "int8") else _torch(_loaded(kind, str(file)))
+    return _onnx(str(file)) if kind in ("onnx", "int8") else _torch(loaded(kind, str(file)))
 
 
 def _torch(module: Any) -> Runner:
@@ -81,7 +82,8 @@ def _torch(module: Any) -> Runner:
     return answer
 
 
-def _loaded(kind: str, file: str) -> Any:
+def loaded(kind: str, file: str) -> Any:
+    """A file that torch runs, as a module to be called with the inputs in their order."""
     import torch
 
     if kind == "pt2":

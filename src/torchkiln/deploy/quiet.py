@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -19,10 +20,14 @@ def into(log: Path) -> Iterator[None]:
         kept = [(one, one.handlers[:], one.propagate) for one in loggers]
         for one in loggers:
             one.handlers, one.propagate = [handler], False
+
+        def told(message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
+            out.write(warnings.formatwarning(message, category, filename, lineno))
+
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), warnings.catch_warnings():
                 warnings.simplefilter("default")
-                warnings.showwarning = lambda *said, **_: out.write(warnings.formatwarning(*said[:4]))
+                warnings.showwarning = told
                 yield
         except BaseException:
             traceback.print_exc(file=out)

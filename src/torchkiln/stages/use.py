@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 from torch import nn
 
-from torchkiln.bundle import archive, files
+from torchkiln.bundle import archive, files, machine
+from torchkiln.bundle.manifest import Manifest
 from torchkiln.codec.base import Codec
 from torchkiln.data import inputs as new_inputs
 from torchkiln.data import sources
 from torchkiln.data.source import Source
-from torchkiln.errors import DataError, KilnError, RunError
+from torchkiln.deploy import fresh
+from torchkiln.errors import BundleError, DataError, KilnError, RunError
 from torchkiln.evaluation import held_out, inference
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Data, Recipe
@@ -69,20 +72,26 @@ def load(run: RunDirectory) -> Trained:
     return Trained(recipe, task, net.to(device), codec, device, weights)
 
 
-def rebuild(bundle: Path) -> nn.Module:
-    """The net of a bundle with its trained weights, in eval mode.
+def rebuild(bundle: Path, form: str | None) -> Any:
+    """The net of a bundle with its trained weights, in eval mode; or one of its files, ready to be called.
+
+    Args:
+        bundle: A folder or a zip.
+        form: pt2, aoti or torchscript; None: the net as it was built for training.
 
     Raises:
-        BundleError: A file is not what was written.
+        BundleError: A file is not what was written, or was made for another machine.
         RunError: The net was an object from Python, which no file can bring back.
     """
     if bundle.is_file():
         folder = archive.unpack(bundle)
         try:
-            return rebuild(folder)
+            return rebuild(folder, form)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    files.check(bundle)
+    manifest = files.check(bundle)
+    if form is not None:
+        return _opened(bundle, manifest, form)
     recipe = recipes.load(bundle / RECIPE, check_paths=False)
     kept = bundle / "codec.json"
     codec = Codec.from_state(json.loads(kept.read_bytes()), bundle) if kept.is_file() else None
@@ -92,6 +101,16 @@ def rebuild(bundle: Path) -> nn.Module:
     net: nn.Module = load_task(recipe.task)(recipe, codec).build(fresh=False)
     training.load_weights(net, load_tensors(bundle / "weights.safetensors"), bundle)
     return net.eval()
+
+
+def _opened(bundle: Path, manifest: Manifest, form: str) -> Any:
+    """A file that torch runs, once it is known that it can run here: compiled code for another CPU would kill us."""
+    has = [name for name in manifest.models if name in fresh.BY_TORCH]
+    if form not in has:
+        raise BundleError(f"{bundle} has no model {form!r} that torch runs; it has {', '.join(has) or 'none'}")
+    model = manifest.models[form]
+    machine.check(f"{bundle / model.file}", model.machine or {}, str(torch.__version__))
+    return fresh.loaded(form, str(bundle / model.file))
 
 
 def test(run: RunDirectory, data: str | Path | None, progress: Progress) -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import bundles
 import polars as pl
 import pytest
+import torch
 
+import torchkiln
 from torchkiln import Run
-from torchkiln.errors import DataError, RunError
+from torchkiln.deploy import fresh
+from torchkiln.errors import BundleError, DataError, RunError
 
 Fit = Callable[..., Run]
 
@@ -54,3 +58,25 @@ def test_a_codec_that_cannot_be_read_is_told(fit: Fit, table: Path) -> None:
     (run.path / "codec.json").write_text('{"format": 1}')
     with pytest.raises(RunError, match=r"codec\.json cannot be read .*another version"):
         run.predict(table)
+
+
+def test_a_file_of_a_bundle_is_opened_where_it_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = {"file": "model.onnx", "proven": True, "inputs": {}, "outputs": {}}
+    here = {"torch": str(torch.__version__)}
+    parts = {
+        "models": {
+            "onnx": usual,
+            "pt2": {**usual, "machine": here},
+            "aoti": {**usual, "machine": {**here, "instructions": "avx9000"}},
+            "torchscript": {**usual, "machine": {"torch": "1.0.0"}},
+        }
+    }
+    folder = bundles.tensors(tmp_path / "b", parts=parts)
+    monkeypatch.setattr(fresh, "loaded", lambda form, file: (form, Path(file).name))
+    assert torchkiln.load(folder, "pt2") == ("pt2", "model.onnx")
+    with pytest.raises(BundleError, match=r"model\.onnx was compiled for .* lacks its instructions avx9000"):
+        torchkiln.load(folder, "aoti")
+    with pytest.raises(BundleError, match=r"was made by torch 1\.0\.0 and here is torch"):
+        torchkiln.load(folder, "torchscript")
+    with pytest.raises(BundleError, match="has no model 'onnx' that torch runs; it has aoti, pt2, torchscript"):
+        torchkiln.load(folder, "onnx")
