@@ -35,13 +35,20 @@ def twice(target: zipfile.ZipFile) -> None:
         target.writestr("model.onnx", b"x")
 
 
+def encrypted(target: zipfile.ZipFile) -> None:
+    entry = zipfile.ZipInfo("more")
+    target.writestr(entry, b"x")
+    entry.flag_bits |= 1
+
+
 FAULTS: dict[str, tuple[Callable[[zipfile.ZipFile], object], str]] = {
     "a link": (link, "'more' is a link"),
     "a device": (device, "'more' is no plain file"),
     "a name that climbs": (lambda z: z.writestr("../more", b"x"), "'../more' is no name"),
     "an absolute name": (lambda z: z.writestr("/tmp/more", b"x"), "'/tmp/more' is no name"),
     "a bomb": (lambda z: z.writestr("more", bytes(1 << 20), zipfile.ZIP_DEFLATED), "'more' would swell"),
-    "many files": (lambda z: [z.writestr(f"f{i}", b"") for i in range(1000)], "more than 1,000"),
+    "many files": (lambda z: [z.writestr(f"f{i}", b"") for i in range(1000)], "no bundle holds more than 1,000"),
+    "a secret": (encrypted, "'more' is encrypted"),
     "a name twice": (twice, "'model.onnx' stands in it twice"),
     "a file too many": (lambda z: z.writestr("more", b"x"), "more is not in the manifest"),
 }

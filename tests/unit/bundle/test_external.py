@@ -38,7 +38,9 @@ def test_every_place_of_a_tensor_is_looked_at(tmp_path: Path) -> None:
     inner = graph([constant("in_a_branch")], [outside("weight_of_a_branch")])
     branch = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
     sparse = helper.make_sparse_tensor(outside("sparse"), numpy_helper.from_array(np.zeros(1, np.int64)), [1])
-    whole = graph([constant("constant"), branch], [outside("weight")])
+    rare = helper.make_node("Constant", [], ["r"], sparse_value=helper.make_sparse_tensor(
+        outside("rare"), numpy_helper.from_array(np.zeros(1, np.int64)), [1]))  # fmt: skip
+    whole = graph([constant("constant"), branch, rare], [outside("weight")])
     whole.sparse_initializer.append(sparse)
     model = helper.make_model(whole)
     model.functions.append(helper.make_function("d", "f", [], ["c"], [constant("in_a_function")], []))
@@ -46,7 +48,8 @@ def test_every_place_of_a_tensor_is_looked_at(tmp_path: Path) -> None:
     training.algorithm.CopyFrom(graph([], [outside("training")]))
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     assert external.locations(tmp_path / "m.onnx") == {
-        "constant", "weight", "in_a_branch", "weight_of_a_branch", "sparse", "in_a_function", "training"
+        "constant", "weight", "in_a_branch", "weight_of_a_branch", "sparse", "in_a_function", "training",
+        "rare",
     }  # fmt: skip
 
 

@@ -53,3 +53,19 @@ def test_what_was_changed_is_refused(tmp_path: Path) -> None:
     (path / "codec.json").write_bytes(codec.replace(b"Ulm", b"Olm"))
     with pytest.raises(BundleError, match=r"codec\.json was changed"):
         bundle.load(path)
+
+
+def test_what_is_unproven_answers_only_where_that_is_allowed(tmp_path: Path) -> None:
+    models = {"onnx": {"file": "model.onnx", "proven": False, "inputs": {}, "outputs": {}}}
+    path = bundles.table(tmp_path / "b", parts={"models": models})
+    with pytest.raises(BundleError, match=r"model\.onnx is unproven"):
+        bundle.load(path)
+    assert bundle.load(path, allow_unproven=True).predict(bundles.RECORD)
+
+
+def test_a_form_that_is_not_there_or_needs_torch_is_told(tmp_path: Path) -> None:
+    path = bundles.table(tmp_path / "b", parts={"serve": None})
+    for form in (None, "int8", "pt2"):
+        with pytest.raises(BundleError, match="that runs without torch; it has onnx"):
+            bundle.load(path, model=form)
+    assert bundle.load(path, model="onnx").predict(bundles.RECORD)

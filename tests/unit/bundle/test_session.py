@@ -11,6 +11,7 @@ import pytest
 from torchkiln import bundle
 from torchkiln.bundle import session
 from torchkiln.codec.base import Ragged
+from torchkiln.errors import BundleError
 from torchkiln.runs import environment
 
 
@@ -54,3 +55,17 @@ def test_threads_are_no_more_than_granted(monkeypatch: pytest.MonkeyPatch) -> No
     for granted, threads in ((None, 8), (0.5, 1), (2.5, 3), (64, 8)):
         monkeypatch.setattr(session, "quota", lambda *_, granted=granted: granted)
         assert session.cores() == threads
+
+
+@pytest.mark.parametrize("change", [{"name": "y"}, {"dtype": "int64"}])
+def test_a_model_of_other_tensors_than_the_manifest_says_is_told(change: dict[str, str], tmp_path: Path) -> None:
+    inputs = [{"name": "x", "dtype": "float32", "shape": [None, None, 3], **change}]
+    path = bundles.tensors(tmp_path / "b", parts={"inputs": inputs})
+    with pytest.raises(BundleError, match=r"model\.onnx has the tensors \{'x': 'float32'\} and the manifest says"):
+        bundle.load(path)
+
+
+def test_what_the_runtime_refuses_is_told(tmp_path: Path) -> None:
+    path = bundles.table(tmp_path / "b", files={"model.onnx": b"\x08\x0a"})
+    with pytest.raises(BundleError, match=r"model\.onnx: ONNX Runtime [\d.]+ cannot load it"):
+        bundle.load(path)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import bundles
@@ -26,6 +27,9 @@ def test_two_writes_and_two_zips_are_the_same_bytes(tmp_path: Path) -> None:
     one, two = bundles.table(tmp_path / "one"), bundles.table(tmp_path / "two")
     assert content(one) == content(two)
     assert pack(one, tmp_path / "one.zip").read_bytes() == pack(two, tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        names = archive.namelist()
+        assert {e.date_time for e in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)} and names == sorted(names)
 
 
 def test_what_is_there_is_kept_until_the_new_one_is_whole(tmp_path: Path) -> None:
