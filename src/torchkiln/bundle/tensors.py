@@ -107,6 +107,8 @@ def _checked(flat: list[Any], dtype: str, limits: _Limits, record: int, accepted
 
 def _joined(arrays: Sequence[Array], tensor: Tensor) -> Array | Ragged:
     """Records of one shape are an array; those whose first dimension differs are `Ragged`."""
+    if len(arrays) == 1:
+        return arrays[0][None]
     for i, array in enumerate(arrays):
         if array.shape[1:] != arrays[0].shape[1:]:
             raise Wrong(i, f"the shape {list(array.shape)} beside {list(arrays[0].shape)} of the first record",
