@@ -19,12 +19,24 @@ import torch
 from torchkiln import randomness
 from torchkiln.bundle import manifest, records
 from torchkiln.bundle.proof import Truth, finite
-from torchkiln.codec.base import Codec
+from torchkiln.codec.base import Arrays, Codec
 from torchkiln.deploy import extremes, fresh, quantize
 from torchkiln.deploy.files import Written
 from torchkiln.deploy.graph import joined
-from torchkiln.deploy.prove import Runner, Sample, Trial, Ways, batch, by_length, prove, sample, samples, spread
-from torchkiln.errors import RunError
+from torchkiln.deploy.prove import (
+    Runner,
+    Sample,
+    Trial,
+    Ways,
+    batch,
+    by_length,
+    computed,
+    prove,
+    sample,
+    samples,
+    spread,
+)
+from torchkiln.errors import ExportError, RunError
 from torchkiln.evaluation import scores
 from torchkiln.stages.subject import Subject
 from torchkiln.tasks._base import Array
@@ -105,10 +117,15 @@ def prove_files(case: Case, written: Sequence[Written], *, int8: bool) -> Proof:
     Args:
         written: Made from the run's net.
         int8: Whether to try it.
+
+    Raises:
+        ExportError: There are no validation rows.
     """
     subject = case.subject
     both = ways(case)
     frame = subject.rows("val")
+    if not len(frame):
+        raise ExportError("the proof cannot be made: the validation split has no rows")
     truth = _truth(subject, frame)
     odd = _extremes(subject, both)
     files, tried = list(written), None
@@ -172,6 +189,15 @@ def runner(one: Written, case: Case) -> Runner:
         return joined(opened({one.names[spec.name]: feeds[spec.name] for spec in case.subject.graph.inputs}))
 
     return run
+
+
+def quickest(proof: Proof, case: Case) -> Callable[[Arrays], Array]:
+    """What answers as the net does, in FP32, at the least cost: the ONNX file where it is proven, else the net."""
+    plain = next((one for one in proof.written if one.form == "onnx" and proof.proven["onnx"]), None)
+    if plain is None:
+        return case.subject.predict
+    run = runner(plain, case)
+    return lambda arrays: computed(run, arrays)
 
 
 def _quantized(case: Case, plain: Written, truth: Truth, ways: Ways) -> quantize.Int8:

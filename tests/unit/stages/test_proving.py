@@ -13,6 +13,7 @@ import pytest
 import torchkiln
 from torchkiln.bundle import records
 from torchkiln.deploy import files, fresh, quantize
+from torchkiln.errors import ExportError
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.stages import bundling, proving, subject
 
@@ -107,6 +108,13 @@ def test_a_net_without_spread_makes_the_proof_void(
     assert not found.holds
     (row,) = found.rows(case.folder)
     assert (row["verdict"], row["why"]) == ("void", ["the trained net gives one and the same class to all rows"])
+
+
+def test_without_validation_rows_there_is_no_proof(case: proving.Case, written: list[files.Written]) -> None:
+    rows = case.subject.rows
+    none = dataclasses.replace(case.subject, rows=lambda split: rows(split).clear() if split == "val" else rows(split))
+    with pytest.raises(ExportError, match="the validation split has no rows"):
+        proving.prove_files(dataclasses.replace(case, subject=none), written, int8=False)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0], ids=["pays", "does not"])
