@@ -23,7 +23,7 @@ from typing import Any
 
 from figures import HERE, Figure, command_line, environment, in_turns, median, peers_python
 
-ROUNDS, SECONDS = 5, 2.0
+ROUNDS, SECONDS = 1, 1.5
 PEERS = {
     "fastapi": ["fastapi==0.165.0", "uvicorn==0.54.0", "httptools", "uvloop", "onnxruntime==1.31.1", "pydantic"],
     "litserve": ["litserve==0.2.19", "onnxruntime==1.31.1"],
