@@ -237,7 +237,7 @@ def _agreement(
 ) -> tuple[npt.NDArray[np.bool_], int]:
     """Which rows have the same answer, and how many have another label for no good reason."""
     if not classes:
-        near = (apart <= NEAR * spread).reshape(len(reference), -1).all(axis=1)
+        near = np.asarray((apart <= NEAR * spread).reshape(len(reference), -1).all(axis=1))
         return near, 0
     same = reference.argmax(axis=1) == answer.argmax(axis=1)
     first = np.sort(reference, axis=1)

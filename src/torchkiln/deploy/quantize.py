@@ -55,7 +55,9 @@ _BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePoo
 _TYPES = sorted((*_WEIGHTED, *_BETWEEN))
 _ROWS_A_BATCH = 32
 _SENSITIVITY_ROWS = 64
-_ROUNDS, _LEAST_SECONDS = 9, 0.004
+_ROUNDS, _FEWEST_ROUNDS = 9, 3
+_LEAST_SECONDS, _MOST_SECONDS = 0.004, 2.0
+"""Of a measurement, so that the clock can tell it; and of all turns, where these are slow."""
 
 
 @dataclass(frozen=True)
@@ -206,21 +208,25 @@ def runner(file: Path, names: Mapping[str, str]) -> Runner:
     return lambda feeds: np.asarray(opened({theirs: feeds[ours] for ours, theirs in names.items()})[0])
 
 
-def cpu_in_turns(runners: Mapping[str, Runner], feeds: Mapping[str, Array], rounds: int = _ROUNDS) -> dict[str, float]:
+def cpu_in_turns(runners: Mapping[str, Runner], feeds: Mapping[str, Array]) -> dict[str, float]:
     """Median milliseconds of this thread's CPU a call, run A B A B, so that what the machine does meets all alike."""
-    calls, found = {}, {name: [] for name in runners}
+    first = {}
     for name, run in runners.items():
-        run(feeds)  # the first call makes ready
-        begun = time.thread_time()
+        run(feeds)  # makes ready
+        first[name] = _cpu(run, feeds, 1)
+    calls = {name: max(1, round(_LEAST_SECONDS / max(took, 1e-6))) for name, took in first.items()}
+    turn = sum(first[name] * calls[name] for name in runners)
+    rounds = int(np.clip(_MOST_SECONDS / turn, _FEWEST_ROUNDS, _ROUNDS))
+    found = [{name: _cpu(run, feeds, calls[name]) for name, run in runners.items()} for _ in range(rounds)]
+    return {name: 1e3 * statistics.median(one[name] for one in found) for name in runners}
+
+
+def _cpu(run: Runner, feeds: Mapping[str, Array], calls: int) -> float:
+    """Seconds of a call."""
+    begun = time.thread_time()
+    for _ in range(calls):
         run(feeds)
-        calls[name] = max(1, round(_LEAST_SECONDS / max(time.thread_time() - begun, 1e-6)))
-    for _ in range(rounds):
-        for name, run in runners.items():
-            begun = time.thread_time()
-            for _ in range(calls[name]):
-                run(feeds)
-            found[name].append(1e3 * (time.thread_time() - begun) / calls[name])
-    return {name: statistics.median(times) for name, times in found.items()}
+    return (time.thread_time() - begun) / calls
 
 
 def _choices(maker: _Maker, tried: list[Tried]) -> Iterator[Choice]:

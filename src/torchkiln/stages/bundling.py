@@ -34,8 +34,8 @@ from torchkiln.stages.subject import Subject
 WEIGHTS, PROOF = "weights.safetensors", "proof"
 PACKAGES = ("torchkiln", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "polars", "pillow", "tokenizers")
 """Whose versions the manifest says."""
-REFERENCE_ROWS = 10_000
-"""Training rows at most whose shape is kept, to tell drift by."""
+REFERENCE_ROWS, REFERENCE_PICTURES = 10_000, 1_000
+"""Training rows at most whose shape is kept, to tell drift by; pictures cost a net more, and have no features."""
 PROOF_ROWS, PROOF_BYTES = 200, 4_000_000
 """At most that many records are packed for a proof elsewhere, in as many bytes."""
 
@@ -74,7 +74,8 @@ def write_reference(subject: Subject, folder: Path) -> None:
     train = subject.rows("train")
     if not len(train):
         return
-    arrays = subject.encode(train[spread(len(train), REFERENCE_ROWS)])
+    pictures = subject.codec is not None and subject.codec.inputs.kind == "image"
+    arrays = subject.encode(train[spread(len(train), REFERENCE_PICTURES if pictures else REFERENCE_ROWS)])
     answers = {subject.graph.outputs[0]: subject.predict(arrays)}
     inputs = subject.codec.inputs if subject.codec else None
     found = drift.make(inputs, arrays, answers, subject.classes, subject.graph.prediction_kind)

@@ -289,7 +289,7 @@ def test_turns_are_timed_in_this_threads_cpu() -> None:
     def busy(feeds: Mapping[str, Array]) -> Array:
         return np.sort(np.random.default_rng(0).normal(size=feeds["n"][0]))
 
-    found = quantize.cpu_in_turns({"a": busy, "b": busy}, {"n": np.array([2000])}, rounds=3)
+    found = quantize.cpu_in_turns({"a": busy, "b": busy}, {"n": np.array([2000])})
     assert set(found) == {"a", "b"}
     assert all(0 < milliseconds < 1000 for milliseconds in found.values())
 
