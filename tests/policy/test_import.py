@@ -27,6 +27,7 @@ LIGHT = {
     "torchkiln report": "run('report', str(folder / 'first'), '--json')",
     "torchkiln lint": "run('lint', str(folder / 'train.py'), '--format', 'sarif')",
     "torchkiln rules": "run('rules')",
+    "torchkiln guard": "run('guard', '--', 'true')",
     "torchkiln compare": "run('compare', str(folder / 'first'), str(folder / 'second'), '--json')",
 }
 PROBE = """
