@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import inspect
 import warnings
@@ -307,12 +308,15 @@ class Patches:
                 stepping.skipped = True
             return done
 
-        for kind in (torch.amp.GradScaler,):
-            self._wrap(kind, "scale", telling("on_scale"))
-            self._wrap(kind, "unscale_", telling("on_unscale"))
-            self._wrap(kind, "step", step)
-            self._wrap(kind, "update", telling("on_scaler_update"))
-            self._wrap(kind, "get_scale", telling("on_scale_asked"))
+        events = {
+            "scale": "on_scale",
+            "unscale_": "on_unscale",
+            "update": "on_scaler_update",
+            "get_scale": "on_scale_asked",
+        }
+        for name, event in events.items():
+            self._wrap(torch.amp.GradScaler, name, telling(event))
+        self._wrap(torch.amp.GradScaler, "step", step)
 
     # Data and metrics
 
@@ -372,6 +376,12 @@ class Patches:
         self._wrap(Tensor, "__getitem__", indexed, often=True)
         self._wrap(F, "dropout", self._dropout, often=True)
         self._wrap(torch, "manual_seed", self._seed)
+
+        def printed(before: Any, *values: Any, **kwargs: Any) -> None:
+            watch.event("on_print", values)
+            before(*values, **kwargs)
+
+        self._wrap(builtins, "print", printed, often=True)
 
     def _dropout(self, before: Any, input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
         self.watch.event("on_dropout", p, training)
