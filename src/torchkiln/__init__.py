@@ -23,8 +23,12 @@ __all__ = [
 _HOMES = {
     "KilnError": "torchkiln.errors",
     "callbacks": "torchkiln.stages.guarding",
+    "export": "torchkiln.api",
     "guard": "torchkiln.stages.guarding",
+    "load": "torchkiln.api",
+    "serve": "torchkiln.serving.start",
 }
+"""Names that live elsewhere than in `api`, or that `__all__` does not list."""
 
 
 def __getattr__(name: str) -> Any:

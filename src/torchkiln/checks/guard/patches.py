@@ -308,14 +308,9 @@ class Patches:
                 stepping.skipped = True
             return done
 
-        events = {
-            "scale": "on_scale",
-            "unscale_": "on_unscale",
-            "update": "on_scaler_update",
-            "get_scale": "on_scale_asked",
-        }
-        for name, event in events.items():
-            self._wrap(torch.amp.GradScaler, name, telling(event))
+        for name in ("scale", "unscale_", "scaler_update", "scale_asked"):
+            method = {"scaler_update": "update", "scale_asked": "get_scale"}.get(name, name)
+            self._wrap(torch.amp.GradScaler, method, telling(f"on_{name.rstrip('_')}"))
         self._wrap(torch.amp.GradScaler, "step", step)
 
     # Data and metrics
