@@ -18,7 +18,7 @@ from typing import Any
 
 from figures import Figure, command_line, in_turns, median, run
 
-WARM, ROUNDS = 40, 7
+WARM, ROUNDS = 40, 5
 STEPS = {"small": 1500, "large": 40}
 
 
