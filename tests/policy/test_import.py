@@ -28,6 +28,7 @@ LIGHT = {
     "torchkiln report": "run('report', str(folder / 'first'), '--json')",
     "torchkiln lint": "run('lint', str(folder / 'train.py'), '--format', 'sarif')",
     "torchkiln rules": "run('rules')",
+    "torchkiln guard": "run('guard', '--', 'true')",
     "a bundle": f"from torchkiln import bundle; bundle.load(folder / 'bundle').predict({bundles.RECORD})",
     "torchkiln bench": "run('bench', str(folder / 'bundle'), '--seconds', '0.1', '--json')",
     "torchkiln compare": "run('compare', str(folder / 'first'), str(folder / 'second'), '--json')",

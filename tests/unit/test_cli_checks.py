@@ -40,3 +40,13 @@ def test_lint_prints_what_it_finds(capsys: Captured, tmp_path: Path) -> None:
 def test_the_schema_of_findings(capsys: Captured) -> None:
     assert json.loads(says(capsys, "schema", "findings")[1])["type"] == "array"
     assert says(capsys, "schema", "finding")[0] == 2
+
+
+def test_guard_takes_a_command_and_its_own_words(capfd: Captured, tmp_path: Path) -> None:
+    assert says(capfd, "guard", "--", "sh", "-c", "echo hello; exit 4")[:2] == (4, "hello\n")
+    file = tmp_path / "found.json"
+    assert says(capfd, "guard", "--json", str(file), "--strict", "--", "true")[0] == 0
+    assert json.loads(file.read_text()) == []
+    assert says(capfd, "guard", "--json", "--", "echo", "hello")[1] == "[]\n"
+    code, _, err = says(capfd, "guard", "--", "no-such-command")
+    assert code == 2 and "there is no command 'no-such-command'" in err

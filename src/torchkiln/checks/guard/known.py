@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,3 +146,10 @@ def content(parts: list[Tensor]) -> int | None:
     flat = parts[0].detach().flatten()
     some = flat[:: max(1, flat.numel() // 64)].cpu()
     return hash((tuple(parts[0].shape), tuple(some.tolist())))
+
+
+def is_not_finite(root: Any) -> bool:
+    """Whether a loss is seen to be NaN or infinite; on another device than the CPU that is not looked at."""
+    if not isinstance(root, Tensor) or root.device.type != "cpu" or root.numel() != 1:
+        return False
+    return not math.isfinite(root.item())

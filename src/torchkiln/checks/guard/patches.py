@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import inspect
 import warnings
@@ -20,7 +21,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from torchkiln.checks.guard import place
-from torchkiln.checks.guard.known import tensors
+from torchkiln.checks.guard.known import is_not_finite, tensors
 from torchkiln.checks.guard.watch import INNER_CALLS, Loss, Watch
 
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss",
@@ -77,14 +78,20 @@ class Patches:
             undo()
         self._undo = []
 
-    def _wrap(self, owner: Any, name: str, around: Around) -> None:
-        """Put `around` in the place of a function; while torch.compile reads a program, it is not there."""
+    def _wrap(self, owner: Any, name: str, around: Around, often: bool = False) -> None:
+        """Put `around` in the place of a function; while torch.compile reads a program, it is not there.
+
+        Args:
+            owner, name: Of the function.
+            around: Is called in its place.
+            often: It is called at each step, and passed by while the watch is calm.
+        """
         before = getattr(owner, name)
         watch = self.watch
 
         @functools.wraps(before)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if is_compiling() or watch.off:
+            if is_compiling() or (often and watch.calm) or watch.off:
                 return before(*args, **kwargs)
             return around(before, *args, **kwargs)
 
@@ -103,11 +110,19 @@ class Patches:
 
         @functools.wraps(before)
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if is_compiling() or watch.off:
+            if is_compiling():
                 return before(module, *args, **kwargs)
             if watch.depth:
-                if watch.inner is not None:
+                if watch.inner is not None and not watch.off:
                     watch.note_inner(module)
+                return before(module, *args, **kwargs)
+            if watch.calm and ((module.training and torch.is_grad_enabled()) or not watch.attend()):
+                watch.depth = 1  # for modules inside, which may be in another mode
+                try:
+                    return before(module, *args, **kwargs)
+                finally:
+                    watch.depth = 0
+            if watch.off:
                 return before(module, *args, **kwargs)
             model = watch.model(module)
             if model is None:
@@ -128,7 +143,7 @@ class Patches:
                 nn.Module.__call__ = before  # type: ignore[method-assign]
 
         self._undo.append(undo)
-        self._wrap(nn.Module, "zero_grad", self._module_zero_grad)
+        self._wrap(nn.Module, "zero_grad", self._module_zero_grad, often=True)
         self._wrap(nn.Module, "load_state_dict", self._load)
         self._wrap(nn.parallel.DistributedDataParallel, "__init__", self._wrapped)
         self._wrap(nn.Module, "state_dict", self._state)
@@ -165,7 +180,7 @@ class Patches:
     def _losses(self) -> None:
         for name in LOSSES:
             signature = inspect.signature(getattr(F, name))
-            self._wrap(F, name, functools.partial(self._loss, name, tuple(signature.parameters)))
+            self._wrap(F, name, functools.partial(self._loss, name, tuple(signature.parameters)), often=True)
 
     def _loss(self, name: str, order: tuple[str, ...], before: Any, *args: Any, **kwargs: Any) -> Any:
         output = before(*args, **kwargs)
@@ -179,6 +194,10 @@ class Patches:
         watch = self.watch
 
         def backward(before: Any, roots: Any, *args: Any, **kwargs: Any) -> Any:
+            if watch.wants_losses and isinstance(roots, Tensor):
+                watch.losses.append(roots.detach())
+            if watch.calm and not is_not_finite(roots):
+                return before(roots, *args, **kwargs)
             found = tensors(roots)
             if watch.in_backward or not found:
                 return before(roots, *args, **kwargs)
@@ -208,7 +227,7 @@ class Patches:
             watch.cleared(watch.optimizer(optimizer))
 
         def begins(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            if not watch.off:
+            if not watch.calm and not watch.off:
                 watch.steps(optimizer, has_closure=bool([*args[1:], *kwargs.values()]))
 
         def ended(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -216,12 +235,12 @@ class Patches:
                 watch.stepped(optimizer)
 
         self._wrap(Optimizer, "__init__", made)
-        self._wrap(Optimizer, "zero_grad", zero_grad)
+        self._wrap(Optimizer, "zero_grad", zero_grad, often=True)
         self._undo.append(optimizers.register_optimizer_step_pre_hook(begins).remove)
         self._undo.append(optimizers.register_optimizer_step_post_hook(ended).remove)
         for owner in (nn.utils, nn.utils.clip_grad):
             for name in CLIPS:
-                self._wrap(owner, name, functools.partial(self._clip, name))
+                self._wrap(owner, name, functools.partial(self._clip, name), often=True)
 
     def _clip(self, name: str, before: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
         known = parameters
@@ -289,12 +308,10 @@ class Patches:
                 stepping.skipped = True
             return done
 
-        for kind in (torch.amp.GradScaler,):
-            self._wrap(kind, "scale", telling("on_scale"))
-            self._wrap(kind, "unscale_", telling("on_unscale"))
-            self._wrap(kind, "step", step)
-            self._wrap(kind, "update", telling("on_scaler_update"))
-            self._wrap(kind, "get_scale", telling("on_scale_asked"))
+        for name in ("scale", "unscale_", "scaler_update", "scale_asked"):
+            method = {"scaler_update": "update", "scale_asked": "get_scale"}.get(name, name)
+            self._wrap(torch.amp.GradScaler, method, telling(f"on_{name.rstrip('_')}"))
+        self._wrap(torch.amp.GradScaler, "step", step)
 
     # Data and metrics
 
@@ -340,10 +357,10 @@ class Patches:
             return result
 
         for owner in (Tensor, torch):
-            self._wrap(owner, "eq", compared)
+            self._wrap(owner, "eq", compared, often=True)
             for name in ("argmax", "max"):
-                self._wrap(owner, name, largest)
-        self._wrap(Tensor, "__eq__", compared)
+                self._wrap(owner, name, largest, often=True)
+        self._wrap(Tensor, "__eq__", compared, often=True)
 
         def indexed(before: Any, tensor: Tensor, index: Any) -> Any:
             result = before(tensor, index)
@@ -351,9 +368,15 @@ class Patches:
                 watch.event("on_index", tensor, index, result)
             return result
 
-        self._wrap(Tensor, "__getitem__", indexed)
-        self._wrap(F, "dropout", self._dropout)
+        self._wrap(Tensor, "__getitem__", indexed, often=True)
+        self._wrap(F, "dropout", self._dropout, often=True)
         self._wrap(torch, "manual_seed", self._seed)
+
+        def printed(before: Any, *values: Any, **kwargs: Any) -> None:
+            watch.event("on_print", values)
+            before(*values, **kwargs)
+
+        self._wrap(builtins, "print", printed, often=True)
 
     def _dropout(self, before: Any, input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
         self.watch.event("on_dropout", p, training)

@@ -17,7 +17,7 @@ from torchkiln.checks.finding import Finding
 from torchkiln.checks.guard import rules
 from torchkiln.checks.guard.probe import MOST_PARAMETERS, devices, unseen
 
-SECONDS = 8.0
+SECONDS = 4.0
 """No further check begins after these."""
 
 

@@ -21,6 +21,9 @@ from torchkiln.checks.guard.known import Call, Model, Stepping, tensors
 
 CLOSELY = 12
 """Steps that are looked at in full; later ones only where a rule says so."""
+ATTENTIVE, EVERY, AFTER_EVALUATION, EVALUATIONS = 20, 100, 4, 6
+"""All is followed for the first steps, for two of every so many later ones, and for some after each of the first
+evaluations; in between the watch is calm, and costs next to nothing."""
 WALKED = 3
 """Steps whose graphs are read."""
 CALLS_KEPT = 64
@@ -60,6 +63,11 @@ class Watch:
         self.tell = tell
         self.thread, self.process = threading.get_ident(), os.getpid()
         self.busy = self.in_backward = False
+        self.calm = self.wants_losses = False
+        self.attentive_until = ATTENTIVE
+        self.losses: list[Tensor] = []
+        """Where each backward pass started, since a rule that wants them looked last."""
+        self.evaluations = 0
         self.depth = self.step = 0
         self.running: nn.Module | None = None
         """The model that is being called."""
@@ -232,6 +240,8 @@ class Watch:
 
     def steps(self, optimizer: Optimizer, has_closure: bool) -> None:
         """An optimizer is about to take a step."""
+        if self.calm:
+            return
         stepping = self.optimizer(optimizer)
         taken_away = not has_closure and not any(p.grad is not None for p in stepping.parameters)
         if stepping.reached and taken_away:  # by hand, or they are of another model
@@ -239,12 +249,26 @@ class Watch:
         stepping.in_step = True
         self.event("on_step_begin", stepping)
 
+    def attend(self) -> bool:
+        """An evaluation begins while the watch is calm; gives whether it is followed."""
+        if self.evaluations < EVALUATIONS:
+            self.evaluations += 1
+            self.attentive_until = self.step + AFTER_EVALUATION
+            self.calm = False
+        return not self.calm
+
     def stepped(self, optimizer: Optimizer) -> None:
         """An optimizer has taken a step."""
         stepping = self.optimizer(optimizer)
-        self.event("on_step", stepping)
+        if not self.calm:
+            self.event("on_step", stepping)
+            self._forget_step(stepping)
         stepping.steps += 1
         self.step = max(self.step, stepping.steps)
+        self.calm = self.step > self.attentive_until and self.step % EVERY > 1
+
+    def _forget_step(self, stepping: Stepping) -> None:
+        """What was seen since the step before is no more of use."""
         if self.closely:
             stepping.used = {
                 id(p): (id(p.grad), p.grad._version) for p in stepping.parameters if p.grad is not None

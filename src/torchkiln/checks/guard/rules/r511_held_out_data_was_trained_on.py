@@ -76,6 +76,8 @@ class Check:
         self.source: Any = None
         self.seen = self.known = 0
         self.named = self.same = False
+        self.group: tuple[int, int] = (0, 0)
+        self.only_training: bool | None = None
 
     def on_forward(self, call: Call) -> None:
         x = call.first
@@ -93,6 +95,10 @@ class Check:
             and call.model in self.trained
             and self.watch.told.isdisjoint(DONE)
         ):
+            group = (id(self.watch.loader() if self.watch.loader else None), 0 if x._base is None else id(x._base))
+            if group != self.group:
+                self._settle()
+            self.group = group
             keys = rows(x)
             self.seen += len(set(keys))
             self.known += len(self.trained[call.model].intersection(keys))
@@ -108,12 +114,24 @@ class Check:
 
     def on_end(self) -> None:
         self._settle()
+        if self.only_training:
+            text = "all that is called an evaluation is of the samples that were trained on"
+            self.watch.found("R511", "WARN", text)
 
     def _settle(self) -> None:
+        """Judge the evaluation of one source of data."""
+        if not self.seen:
+            return
         seen, known, named, same = self.seen, self.known, self.named, self.same
         self.seen = self.known = 0
         self.named = self.same = False
-        if seen < 8 or known < 0.05 * seen or known < 4 or (same and known > 0.95 * seen):
+        if known < 0.95 * seen:
+            self.only_training = False
+        whole = known < seen and known >= max(len(keys) for keys in self.trained.values())
+        if seen < 8 or known < 0.05 * seen or known < 4 or whole:  # all of the training, and then other data
+            return
+        if same and known > 0.95 * seen:
+            self.only_training = named if self.only_training is None else self.only_training
             return
         if named or (self._dataset() is not None and not same and known < 0.95 * seen):
             sure = (named and not same) or known < 0.95 * seen

@@ -55,7 +55,7 @@ import torch
 from torch import Tensor
 
 from torchkiln.checks.guard.known import Call, Stepping
-from torchkiln.checks.guard.watch import Loss, Watch
+from torchkiln.checks.guard.watch import Watch
 
 MOST_LOSSES = 20_000
 
@@ -69,11 +69,11 @@ class Check:
         self.per_epoch = 0
         self.epochs = 0
         self.steps_at_epoch = 0
-        self.losses: list[Tensor] = []
         self.validated = False
 
     def on_scheduler(self, stepping: Stepping, scheduler: Any) -> None:
         self.known[id(scheduler)] = Known(weakref.ref(scheduler), stepping)
+        self.watch.wants_losses |= type(scheduler).__name__ == "ReduceLROnPlateau"
 
     def on_epoch(self, loader: Any) -> None:
         if torch.is_grad_enabled():
@@ -92,13 +92,6 @@ class Check:
             if known.ref() is not None and known.taken == 0 and self.epochs == 3 and not known.inner(self.known):
                 text = f"{known.name} was never stepped in {self.epochs - 1} epochs of {self.per_epoch} batches"
                 self.watch.found("R514", "FAIL", text)
-
-    def on_loss(self, loss: Loss) -> None:
-        if not any(k.name == "ReduceLROnPlateau" for k in self.known.values()):
-            return
-        if loss.grad and loss.output.requires_grad and loss.output.ndim == 0:
-            self.losses.append(loss.output.detach())
-            del self.losses[:-MOST_LOSSES]
 
     def on_forward(self, call: Call) -> None:
         self.validated = self.validated or (not call.training and call.model.trained > 0)
@@ -163,8 +156,8 @@ class Check:
             self.watch.found("R514", "WARN", text)
 
     def _plateau(self, metric: Any) -> None:
-        losses, validated = self.losses, self.validated
-        self.losses, self.validated = [], False
+        losses, validated = self.watch.losses[-MOST_LOSSES:], self.validated
+        self.watch.losses, self.validated = [], False
         if not validated or not losses or not isinstance(metric, float | int | Tensor):
             return
         value = float(metric)

@@ -55,7 +55,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +66,7 @@ from torchkiln.checks.guard.known import Call
 from torchkiln.checks.guard.watch import Watch
 
 SCORE = re.compile(r"acc|score|correct|metric|prec|recall|history|right")
+NUMBER = re.compile(r"(?<![\w.])\d+\.\d+")
 
 
 class Check:
@@ -107,30 +109,48 @@ class Check:
     def on_end(self) -> None:
         self._settle()
 
+    def on_print(self, values: Sequence[Any]) -> None:
+        """A score is often said where it was made, and kept nowhere."""
+        if len(self.hits) < 2:
+            return
+        text = " ".join(str(v) for v in values if isinstance(v, str | float))
+        if SCORE.search(text.lower()):
+            for found in NUMBER.findall(text):
+                digits = len(found.partition(".")[2])
+                self._judge("what is printed as a score", float(found), 0.5 * 10**-digits)
+
     def _settle(self) -> None:
         """Look at the numbers that the program holds after an evaluation."""
-        hits, self.hits = self.hits, []
+        if len(self.hits) > 1:
+            for name, value in _numbers():
+                if SCORE.search(name.lower()):
+                    self._judge(name, value, 1e-12 * max(1.0, abs(value)))
+        self.hits = []
         self.evaluations += 1
-        samples, total = sum(n for _, n in hits), sum(h for h, _ in hits)
-        if len(hits) < 2 or not total:
+
+    def _judge(self, name: str, value: float, within: float) -> None:
+        """Compare a number with what comes of the hits in the wrong ways.
+
+        Args:
+            name: What it is called.
+            value: It.
+            within: Half of what its last digit may hide.
+        """
+        batches, samples, total = len(self.hits), sum(n for _, n in self.hits), sum(h for h, _ in self.hits)
+        right, by_batches = total / samples, total / batches
+        means = sum(h / n for h, n in self.hits) / batches
+
+        def equals(wanted: float) -> bool:
+            return any(abs(value - f * wanted) <= within for f in (1, 100))
+
+        if equals(right):
             return
-        right, by_batches = total / samples, total / len(hits)
-        means = sum(h / n for h, n in hits) / len(hits)
-        for name, value in _numbers():
-            if not SCORE.search(name.lower()):
-                continue
-            if by_batches > 1 and value in (by_batches, 100 * by_batches):
-                text = (
-                    f"{name} is {value:.4g}: {total:.0f} hits divided by {len(hits)} batches, "
-                    f"where {right:.4g} of {samples} samples are right"
-                )
-                self.watch.found("R525", "FAIL", text, about="range")
-            elif abs(means - right) > 1e-9 and any(abs(value - f * means) < 1e-12 * f for f in (1, 100)):
-                text = (
-                    f"{name} is {value:.6g}, a mean over {len(hits)} batches of different "
-                    f"size; {right:.6g} of {samples} samples are right"
-                )
-                self.watch.found("R525", "WARN", text, about="means")
+        if by_batches > 1 and equals(by_batches):
+            text = f"{name} is {value:.4g}: {total:.0f} hits divided by {batches} batches, where {right:.4g} of "
+            self.watch.found("R525", "FAIL", f"{text}{samples} samples are right", about="range")
+        elif abs(means - right) > 1e-9 and equals(means):
+            text = f"{name} is {value:.6g}, a mean over {batches} batches of different size, where {right:.6g} of "
+            self.watch.found("R525", "WARN", f"{text}{samples} samples are right", about="means")
 
 
 def _counts(tensor: Tensor) -> bool:

@@ -73,7 +73,7 @@ class Check:
         self.made[id(result)] = (weakref.ref(result), key, len(source))
 
     def on_epoch(self, loader: Any) -> None:
-        parts = getattr(loader.dataset, "tensors", ())
+        parts: Any = getattr(loader.dataset, "tensors", ())
         if isinstance(loader.dataset, TensorDataset) and len(parts) > 1 and torch.is_grad_enabled():
             self._compare(parts[0], parts[1], 0)
 

@@ -57,6 +57,6 @@ def preflight(trial: Trial) -> Verdict | None:
     return ("WARN" if min(losses) > HARDLY * losses[0] else "PASS"), said
 
 
-RATE, MOST_STEPS, MOST_SECONDS = 3e-3, 40, 2.0
+RATE, MOST_STEPS, MOST_SECONDS = 3e-3, 40, 1.0
 ENOUGH, HARDLY = 0.7, 0.97
 """Shares of the first loss: at which it is well, and above which it has hardly moved."""
