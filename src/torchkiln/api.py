@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torchkiln.stages import from_parts
 
-lint, rule, rules = asking.lint, asking.rule, asking.rules
+lint, rule, rules, diagnose = asking.lint, asking.rule, asking.rules, asking.diagnose
 
 
 class Run:

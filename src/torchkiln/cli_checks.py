@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from torchkiln.errors import RecipeError
 
 checks = typer.Typer()
 
@@ -42,6 +46,45 @@ def lint(
 
 def _list(words: str) -> list[str]:
     return [word.strip() for word in words.split(",") if word.strip()]
+
+
+class _Commanded(TyperCommand):
+    """Keeps the words behind `--`, a program's command, as they are."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["command"] = args[at + 1 :] if at < len(args) else None
+        return super().parse_args(ctx, args[:at])
+
+
+@checks.command(
+    cls=_Commanded,
+    epilog="torchkiln diagnose train.log, or: torchkiln diagnose -- python train.py",
+)
+def diagnose(
+    context: typer.Context,
+    log: Annotated[
+        Path | None, typer.Argument(metavar="[LOG | -- COMMAND...]", help="A log, - for stdin; or a command to run.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Name the cause of a failure and its mend, from a log or by running a program; its exit code is kept."""
+    from torchkiln import api
+    from torchkiln.checks.diagnose import words
+
+    command = context.meta["command"]
+    if (log is None) == (not command):
+        raise RecipeError("diagnose takes a log or a command: torchkiln diagnose train.log, or torchkiln diagnose -- "
+                          "python train.py")  # fmt: skip
+    found = api.diagnose(log, command=command, stdout=sys.stderr if as_json else None)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    if as_json:
+        print_json([one.as_json() for one in found.findings])
+    elif log is not None or found.code:
+        typer.echo("\n".join(words.text(found)), err=log is None)
+    if found.code:
+        raise typer.Exit(found.code)
 
 
 @checks.command()

@@ -27,6 +27,7 @@ LIGHT = {
     "torchkiln report": "run('report', str(folder / 'first'), '--json')",
     "torchkiln lint": "run('lint', str(folder / 'train.py'), '--format', 'sarif')",
     "torchkiln rules": "run('rules')",
+    "torchkiln diagnose": "run('diagnose', str(folder / 'train.log'))",
     "torchkiln compare": "run('compare', str(folder / 'first'), str(folder / 'second'), '--json')",
 }
 PROBE = """
@@ -52,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     (folder / "rows.csv").write_text("x,y\n1,no\n2,yes\n", encoding="utf-8")
     (folder / "train.py").write_text("import torch\nx = torch.zeros(3)\n", encoding="utf-8")
+    (folder / "train.log").write_text("RuntimeError: CUDA out of memory.\n", encoding="utf-8")
     for name, score in (("first", 0.7), ("second", 0.8)):
         write_run(folder / name, recipe, score)
     return folder

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from torchkiln import cli
 from torchkiln.checks import catalogue
+from torchkiln.checks.finding import json_schema
 
 Captured = pytest.CaptureFixture[str]
 
@@ -40,3 +43,54 @@ def test_lint_prints_what_it_finds(capsys: Captured, tmp_path: Path) -> None:
 def test_the_schema_of_findings(capsys: Captured) -> None:
     assert json.loads(says(capsys, "schema", "findings")[1])["type"] == "array"
     assert says(capsys, "schema", "finding")[0] == 2
+
+
+LOG = """Traceback (most recent call last):
+  File "train.py", line 9, in step
+    loss = criterion(out, y)
+IndexError: Target 10 is out of bounds.
+"""
+
+
+def test_a_log_is_diagnosed(capsys: Captured, tmp_path: Path) -> None:
+    file = tmp_path / "train.log"
+    file.write_text(LOG)
+    code, out, _ = says(capsys, "diagnose", str(file))
+    assert code == 0 and out.startswith("X401 ") and "where: train.py:9" in out
+    assert "the target 10 is no class of the output in `loss = criterion(out, y)`" in out
+    found = json.loads(says(capsys, "diagnose", str(file), "--json")[1])
+    jsonschema.validate(found, json_schema())
+    assert found[0]["rule"] == "X401" and found[0]["state"] == "FAIL"
+
+
+def test_what_is_not_known_is_no_finding(capsys: Captured, tmp_path: Path) -> None:
+    file = tmp_path / "train.log"
+    file.write_text("KeyError: 'a'\n")
+    assert says(capsys, "diagnose", str(file))[1] == "not known: KeyError: 'a'\n"
+    assert says(capsys, "diagnose", str(file), "--json")[1] == "[]\n"
+
+
+def test_a_program_is_run_and_diagnosed(capfd: Captured, tmp_path: Path) -> None:
+    file = tmp_path / "train.py"
+    file.write_text("import sys\nprint(sys.argv[1:])\nraise IndexError('Target 10 is out of bounds.')\n")
+    code, out, err = says(capfd, "diagnose", "--", sys.executable, str(file), "--json", "--debug")
+    assert code == 1 and out == "['--json', '--debug']\n" and "X401 " in err
+    code, out, err = says(capfd, "diagnose", "--json", "--", sys.executable, str(file), "--lr", "1")
+    assert code == 1 and json.loads(out)[0]["line"] == 3 and "['--lr', '1']" in err
+    assert says(capfd, "diagnose", "--json", "--", sys.executable, "-c", "pass")[:2] == (0, "[]\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["diagnose"], "takes a log or a command"),
+        (["diagnose", "a.log", "--", "python"], "takes a log or a command"),
+        (["diagnose", "--"], "takes a log or a command"),
+        (["diagnose", "no-such.log"], "no-such.log: no such file"),
+        (["diagnose", "."], "is a folder"),
+        (["diagnose", "--", "no-such-program"], "cannot be started"),
+    ],
+)
+def test_bad_input_of_diagnose_is_one_sentence(words: list[str], said: str, capsys: Captured) -> None:
+    code, _, err = says(capsys, *words)
+    assert code == 2 and said in err and err.count("\n") == 1

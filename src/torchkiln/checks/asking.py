@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from torchkiln.errors import RecipeError
 from torchkiln.registry import did_you_mean
 
 if TYPE_CHECKING:
     from torchkiln.checks.catalogue import Page
+    from torchkiln.checks.diagnose.match import Diagnosis
     from torchkiln.checks.lint.run import Report
 
 
@@ -55,6 +56,30 @@ def lint(
         found = run.lint(given, wanted)
         found.notes.append(f"{mended.counts.total()} mended in {len(mended.files)} files")
     return found
+
+
+def diagnose(
+    log: str | Path | BaseException | None = None, *, command: Sequence[str] = (), stdout: IO[Any] | None = None
+) -> Diagnosis:
+    """Name the causes of a failure and their mends.
+
+    Args:
+        log: A log, which is only read (`-` is stdin); or an exception that was caught.
+        command: A program to run in place of a log; how it ends is diagnosed.
+        stdout: Where the program's stdout goes; None leaves it where ours goes.
+
+    Returns:
+        The likeliest cause first in `findings`, none where it is not known; a program's exit code is in `code`.
+
+    Raises:
+        DataError: The log is none, or there is no such command.
+    """
+    from torchkiln.checks.diagnose import command as running
+    from torchkiln.checks.diagnose import match
+
+    if isinstance(log, BaseException):
+        return match.of_error(log)
+    return running.of_command(command, stdout) if log is None else running.of_file(log)
 
 
 def rules() -> list[dict[str, Any]]:
