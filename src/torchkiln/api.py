@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torchkiln.stages import from_parts
 
-lint, rule, rules, diagnose = asking.lint, asking.rule, asking.rules, asking.diagnose
+lint, rule, rules, diagnose, ready = asking.lint, asking.rule, asking.rules, asking.diagnose, asking.ready
 
 
 class Run:

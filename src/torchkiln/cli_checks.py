@@ -87,6 +87,36 @@ def diagnose(
         raise typer.Exit(found.code)
 
 
+@checks.command(epilog="torchkiln ready runs/flowers --fail-on C103,C105 --waive C117='data is our own'")
+def ready(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+    fail_on: Annotated[
+        str, typer.Option(metavar="ITEMS", help="Exit with 1 if one of these fails: C for all, or C103,C105.")
+    ] = "",
+    waive: Annotated[
+        list[str] | None, typer.Option(metavar="ITEM=REASON", help="Let an item be; the reason is kept in the run.")
+    ] = None,
+    rollback: Annotated[Path | None, typer.Option(metavar="RUN|BUNDLE", help="The version to go back to.")] = None,
+    resumed: Annotated[Path | None, typer.Option(metavar="RUN", help="A resumed copy, to be compared.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The production checklist of a run: each item with its evidence, or the command that makes it."""
+    from torchkiln import api
+    from torchkiln.checks.ready import checklist, words
+
+    reasons = dict(one.partition("=")[::2] for one in waive or [])
+    if any("=" not in one for one in waive or []):
+        raise RecipeError("--waive takes an item and a reason: --waive C117='the data is our own'")
+    lines = api.ready(run, waive=reasons, rollback=rollback, resumed=resumed)
+    failing = checklist.failing(lines, _list(fail_on)) if fail_on else []
+    if as_json:
+        print_json([one.finding().as_json() for one in lines])
+    else:
+        typer.echo("\n".join(words.text(lines)))
+    if failing:
+        raise typer.Exit(1)
+
+
 @checks.command()
 def rules(
     rule: Annotated[str | None, typer.Argument(metavar="[ID]", help="One rule's page.")] = None, as_json: Json = False

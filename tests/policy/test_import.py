@@ -27,6 +27,7 @@ LIGHT = {
     "torchkiln report": "run('report', str(folder / 'first'), '--json')",
     "torchkiln lint": "run('lint', str(folder / 'train.py'), '--format', 'sarif')",
     "torchkiln rules": "run('rules')",
+    "torchkiln ready": "run('ready', str(folder / 'first'), '--json')",
     "torchkiln diagnose": "run('diagnose', str(folder / 'train.log'))",
     "torchkiln compare": "run('compare', str(folder / 'first'), str(folder / 'second'), '--json')",
 }

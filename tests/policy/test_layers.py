@@ -43,6 +43,7 @@ TORCH = ("torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning
 PARTS_WITHOUT_TORCH = (
     "torchkiln.checks.lint",
     "torchkiln.checks.diagnose",
+    "torchkiln.checks.ready",
     "torchkiln.checks.asking",
     "torchkiln.checks.catalogue",
     "torchkiln.checks.finding",

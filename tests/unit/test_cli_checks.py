@@ -94,3 +94,34 @@ def test_a_program_is_run_and_diagnosed(capfd: Captured, tmp_path: Path) -> None
 def test_bad_input_of_diagnose_is_one_sentence(words: list[str], said: str, capsys: Captured) -> None:
     code, _, err = says(capsys, *words)
     assert code == 2 and said in err and err.count("\n") == 1
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    """A run of which nothing is known but its recipe."""
+    (tmp_path / "recipe.yaml").write_text("task: table_classification\ndata: {path: rows.csv, target: y}\n")
+    return str(tmp_path)
+
+
+def test_the_checklist_of_a_run(capsys: Captured, run: str) -> None:
+    code, out, _ = says(capsys, "ready", run)
+    assert code == 0 and "FAIL           C105 Exported, and proven equal: there is no bundle" in out
+    assert f"make it: torchkiln export {run}" in out
+    assert says(capsys, "ready", run, "--fail-on", "C105")[0] == 1
+    assert says(capsys, "ready", run, "--waive", "C105=served elsewhere", "--fail-on", "C105")[0] == 0
+    found = json.loads(says(capsys, "ready", run, "--json")[1])
+    jsonschema.validate(found, json_schema())
+    assert {one["rule"]: one["state"] for one in found}["C105"] == "WARN"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--waive", "C105"], "--waive takes an item and a reason"),
+        (["--waive", "C999=x"], "there is no item 'C999'"),
+        (["--fail-on", "E"], "there is no item 'E'"),
+    ],
+)
+def test_bad_input_of_ready_is_one_sentence(words: list[str], said: str, capsys: Captured, run: str) -> None:
+    code, _, err = says(capsys, "ready", run, *words)
+    assert code == 2 and said in err and err.count("\n") == 1

@@ -13,7 +13,7 @@ from torchkiln.errors import RecipeError
 from torchkiln.registry import did_you_mean
 
 HEADINGS = ("What", "Why", "Bad", "Good", "Fix", "How sure")
-PLACES = {"lint": "lint/rules", "guard": "guard/rules", "diagnose": "diagnose/rules"}
+PLACES = {"lint": "lint/rules", "guard": "guard/rules", "diagnose": "diagnose/rules", "ready": "ready/rules"}
 """Wing to the folder of its rules, below this one: one module a rule, named for its id."""
 KINDS = {**TIERS, **TRIED}
 
