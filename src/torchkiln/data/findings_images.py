@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ _FLAT = 8.0
 """Deviation of a thumbnail's pixels, of 255, below which it shows too little to be told from others."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What was seen of one picture.
 
@@ -173,40 +172,48 @@ def _near(thumbnails: npt.NDArray[np.uint8], here: Ints, there: Ints) -> dict[in
     """
     if not len(here) or not len(there):
         return {}
-    grey = thumbnails.astype(np.float32)
-    cells = grey.reshape(-1, 8, 2, 9, 2).mean(axis=(2, 4))
-    bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(-1, 64)
-    hashes = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
-    vectors = grey.reshape(len(grey), -1)
-    vectors -= vectors.mean(axis=1, keepdims=True)
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    deviation = lengths / math.sqrt(vectors.shape[1])
-    vectors /= np.maximum(lengths, 1e-6)[:, None]
-    here, there = here[deviation[here] >= _FLAT], there[deviation[there] >= _FLAT]
+    here, there = here[_shows(thumbnails[here])], there[_shows(thumbnails[there])]
     if not len(here) or not len(there):
         return {}
-    least = 1 - _nearest_usually(vectors, here, there) ** 2 * _RARE**2 / 2
+    (mine, ours), (others, theirs) = _described(thumbnails[here]), _described(thumbnails[there])
+    least = 1 - _nearest_usually(ours, theirs) ** 2 * _RARE**2 / 2
     least = max(least, 1 - _UNLIKE**2 / 2)
     found: dict[int, int] = {}
-    for block in _blocks(here):
-        distance = np.bitwise_count(hashes[block][:, None] ^ hashes[there][None, :])
+    for block in _blocks(np.arange(len(here))):
+        distance = np.bitwise_count(mine[block][:, None] ^ others[None, :])
         row, column = np.nonzero(distance <= _BITS)
-        a, b = block[row], there[column]
         if len(row) > _CROWDED * distance.size:
-            alike = (vectors[block] @ vectors[there].T)[row, column] >= least
+            alike = (ours[block] @ theirs.T)[row, column] >= least
         else:
-            alike = (vectors[a] * vectors[b]).sum(axis=1) >= least
-        for i, j in zip(a[alike].tolist(), b[alike].tolist(), strict=True):
+            alike = (ours[block[row]] * theirs[column]).sum(axis=1) >= least
+        for i, j in zip(here[block[row[alike]]].tolist(), there[column[alike]].tolist(), strict=True):
             found.setdefault(i, j)
     return found
 
 
-def _nearest_usually(vectors: npt.NDArray[np.float32], here: Ints, there: Ints) -> float:
-    """Median distance of a picture of `here` to the nearest of `there`."""
-    some = here[:: -(-len(here) // 256)]
-    nearest = (vectors[some] @ vectors[there].T).max(axis=1)
+def _shows(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Which thumbnails show enough to be told from others."""
+    deviations: npt.NDArray[np.float32] = thumbnails.std(axis=(1, 2), dtype=np.float32)
+    return deviations >= _FLAT
+
+
+def _described(thumbnails: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
+    """Each thumbnail's hash, and its pixels brought to mean 0 and length 1, [n, pixels]."""
+    grey = thumbnails.astype(np.float32)
+    cells = grey.reshape(-1, 8, 2, 9, 2).mean(axis=(2, 4))
+    bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(-1, 64)
+    vectors = grey.reshape(len(grey), -1)
+    vectors -= vectors.mean(axis=1, keepdims=True)
+    vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    return np.packbits(bits, axis=1).view(np.uint64)[:, 0], vectors
+
+
+def _nearest_usually(here: npt.NDArray[np.float32], there: npt.NDArray[np.float32]) -> float:
+    """Median distance of a vector of `here` to the nearest of `there`."""
+    some = np.arange(0, len(here), -(-len(here) // 256))
+    nearest = np.concatenate([(here[block] @ there.T).max(axis=1) for block in _blocks(some)])
     return float(np.sqrt(2 - 2 * np.median(nearest).clip(-1, 1)))
 
 
-def _blocks(indices: Ints, size: int = 256) -> Iterable[Ints]:
+def _blocks(indices: Ints, size: int = 64) -> Iterable[Ints]:
     return (indices[i : i + size] for i in range(0, len(indices), size))

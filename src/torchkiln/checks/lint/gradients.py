@@ -27,8 +27,7 @@ KEEPING_FUNCTIONS = {
     "mean", "sum", "stack", "cat", "log", "exp", "sqrt", "abs", "pow", "square", "softmax", "sigmoid", "log_softmax",
     "clamp", "squeeze", "flatten", "mul", "add", "sub", "div", "norm", "relu", "tanh",
 }  # fmt: skip
-"""Of torch, by their last name."""
-LOSS_FUNCTIONS = {"cross_entropy", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+"""Of torch and of numpy, by their last name."""
 COUNTING = ("enumerate", "tqdm", "track", "trange")
 DEEPEST = 14
 
@@ -145,8 +144,7 @@ class Gradients:
             inner = self.of(func.value, frame, depth)
             return inner if inner.state == "cut" else FLOWS
         kind = self.values.kind(func, frame)
-        functional = full.startswith("torch.nn.functional.") and ("loss" in full or full[20:] in LOSS_FUNCTIONS)
-        if kind.name == "loss" or functional:
+        if kind.name == "loss" or names.is_functional_loss(full):
             return self._loss(call, frame, depth)
         target = self.project.target(call, frame.function)
         if kind.name == "model" and not isinstance(target, Class):
@@ -155,7 +153,7 @@ class Gradients:
             return self._returned(self.values.enter(call, target, frame), depth)
         if (
             full == "sum"
-            or (full[:6] == "torch." and full[6:] in KEEPING_FUNCTIONS)
+            or (full[:6] in ("torch.", "numpy.") and full[6:] in KEEPING_FUNCTIONS)
             or full.startswith("torch.nn.functional.")
         ):
             return self._off(self._joined(call.args, frame, depth), call, frame)

@@ -6,6 +6,7 @@ import ast
 
 from torchkiln.checks.lint import names
 from torchkiln.checks.lint.events import Event, State, Trace, last_name
+from torchkiln.checks.lint.names import is_functional_loss
 from torchkiln.checks.lint.relevance import DEEPEST_CALL, Relevance, adds
 from torchkiln.checks.lint.source import Class, Function, argument, constant, dotted, keyword
 from torchkiln.checks.lint.values import Frame, Kind, Values, closure_of
@@ -203,6 +204,8 @@ class Meanings:
         kind = self.values.kind(call.func, frame)
         if dotted(call.func) == "self" and self.project.is_module(self.project.home(frame.function)):
             kind = Kind("model")
+        if is_functional_loss(frame.function.source.called(call)):
+            kind = Kind("loss")
         if kind.name not in ("model", "loss") or (not call.args and not call.keywords):
             return False
         if kind.name == "model" and isinstance(self.project.target(call, frame.function), Class):

@@ -129,12 +129,14 @@ LOSS_FUNCTION_NAME = re.compile(
 )
 LOSS_NAME = re.compile(r"loss|^l$|cost|^err|_err", re.IGNORECASE)
 HELD_OUT_NAME = re.compile(r"(^|_|\.)(val|valid|validation|test|eval|evaluation|dev|holdout|held_out)(_|\.|s?$|ing)|"
-                           r"(^|_|\.)(val|valid|test|eval|dev)(loader|ds|set|data|dl|iter|generator)",
+                           r"(^|_|\.)(val|valid|test|eval|dev)(loader|ds|set|data|dl|iter|generator)|(^|\.)(vl|va)$",
                            re.IGNORECASE)  # fmt: skip
 TRAIN_NAME = re.compile(r"(^|_|\.)(train|training|trn|tr)(_|\.|$|er_?l)|(^|_|\.)(train|training|trn)"
                         r"(loader|ds|set|data|dl|iter|dataloader|dataset|generator)", re.IGNORECASE)  # fmt: skip
+LOSS_FUNCTIONS = {"cross_entropy", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+"""Of `torch.nn.functional`, those whose names do not end in `loss`."""
 LOADER_NAME = re.compile(
-    r"loader|(^|_)(dl|batches|iterator|dataiter)(_|$)|(^|_)dataset$|"
+    r"loader|^(tl|vl|te|va|tr)$|(^|_)(dl|batches|iterator|dataiter)(_|$)|(^|_)dataset$|"
     r"(^|_)(train|val|valid|test)(_?data|_?set|_?ds|_?iter)?(_batches)?$",
     re.IGNORECASE,
 )
@@ -151,3 +153,8 @@ def canonical(name: str) -> str:
     if name.startswith("torch.distributed.fsdp.fully_sharded_data_parallel."):
         name = "torch.distributed.fsdp." + name.rpartition(".")[2]
     return name
+
+
+def is_functional_loss(full: str) -> bool:
+    """Whether a full name is that of a loss in `torch.nn.functional`."""
+    return full.startswith("torch.nn.functional.") and ("loss" in full or full[20:] in LOSS_FUNCTIONS)

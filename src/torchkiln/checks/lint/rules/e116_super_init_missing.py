@@ -54,7 +54,7 @@ def check(view: View) -> Iterator[Found]:
     """One finding for each class."""
     for one in view.classes:
         init = one.methods.get("__init__")
-        if init is None or not view.project.is_module(one) or not init.is_method or _dataclass(one):
+        if init is None or not view.project.is_module(one) or not init.is_method or _made_otherwise(one):
             continue
         if not _only_modules(view, one) or any(isinstance(n, ast.Raise) for n in init.body):
             continue
@@ -72,13 +72,16 @@ def _only_modules(view: View, one: Class) -> bool:
     for base in one.bases:
         there = view.project.object(base, one.source)
         if not base.startswith(("torch.nn.", "lightning.")) and not (
-            isinstance(there, Class) and view.project.is_module(there)
+            isinstance(there, Class)
+            and view.project.is_module(there)
+            and not any(_made_otherwise(c) for c in (there, *view.project.parents(there)))
         ):
             return False
     return bool(one.bases)
 
 
-def _dataclass(one: Class) -> bool:
+def _made_otherwise(one: Class) -> bool:
+    """Whether a decorator or a metaclass may call the parent in its place."""
     return bool(one.node.decorator_list) or bool(one.node.keywords)
 
 

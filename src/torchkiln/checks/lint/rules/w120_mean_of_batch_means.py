@@ -76,6 +76,44 @@ def check(view: View) -> Iterator[Found]:
                 if added and _divided(view, key, function):
                     message = f"{key} adds up batch means and is divided by the number of batches"
                     yield Found(added[0].node, function.source, message)
+            for call, kept in _collected(view, loop.node, frame):
+                yield Found(call, function.source, f"{kept} collects batch means, whose plain mean is taken")
+
+
+def _collected(view: View, loop: ast.AST, frame: Frame) -> Iterator[tuple[ast.Call, str]]:
+    """Lists that get each batch's mean in a loop, and are averaged in the same function."""
+    function = frame.function
+    for call in function.calls:
+        func = call.func
+        if (
+            isinstance(func, ast.Attribute)
+            and func.attr == "append"
+            and call.args
+            and loop in function.source.above(call)
+        ):
+            kept = dotted(func.value)
+            if kept and _mean(view, call.args[0], frame) and any(_averages(n, kept) for n in inside(function.node)):
+                yield call, kept
+
+
+def _averages(node: ast.AST, kept: str) -> bool:
+    """Whether a node is the plain mean of a list: `sum(x) / len(x)`, or `mean(x)` of some library."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return _asks(node.left, "sum", kept) and (_asks(node.right, "len", kept) or isinstance(node.right, ast.Call))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("mean", "fmean"):
+        made = node.func.value  # torch.tensor(x).mean()
+        return _asks(node, node.func.attr, kept) or (
+            isinstance(made, ast.Call) and any(dotted(a) == kept for a in made.args)
+        )
+    return False
+
+
+def _asks(node: ast.expr, name: str, kept: str) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and dotted(node.func).rpartition(".")[2] == name
+        and any(dotted(a) == kept for a in node.args)
+    )
 
 
 def _even(view: View, iterated: ast.expr | None, frame: Frame) -> bool:
