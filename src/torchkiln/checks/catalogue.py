@@ -105,10 +105,11 @@ def chosen(words: list[str] | tuple[str, ...]) -> set[str]:
         RecipeError: A word names none.
     """
     found: set[str] = set()
+    known = [rule for rule, page in pages().items() if page.wing == "lint"]
     for word in words:
-        named = {r for r, p in pages().items() if p.wing == "lint" and r.startswith(word.upper())} if word else set()
+        named = {rule for rule in known if word and rule.startswith(word.upper())}
         if not named:
-            raise RecipeError(f"no rule begins with {word!r}{did_you_mean(word.upper(), pages())}")
+            raise RecipeError(f"no rule begins with {word!r}{did_you_mean(word.upper(), known)}")
         found |= named
     return found
 

@@ -25,6 +25,8 @@ OUTSIDE = Path(__file__).parent / "outside"
 KEPT = 4_000_000
 """Characters of a program's stderr that are kept, its last ones."""
 UNIX_SIGNAL = 128
+ENDS = {9: "Killed", 11: "Segmentation fault"}
+"""Signals that leave no word."""
 
 
 def of_text(text: str) -> Diagnosis:
@@ -134,8 +136,8 @@ def _known(folder: Path) -> list[Chain]:
 def _diagnosis(known: list[Chain], written: str, code: int) -> Diagnosis:
     """By the frames where they are known; by the log for processes that could tell nothing."""
     read = log.parse(written)
-    if code in (-9, UNIX_SIGNAL + 9):
-        read.lines.append("Killed")
+    if -code in ENDS or code - UNIX_SIGNAL in ENDS:
+        read.lines.append(ENDS[abs(code) % UNIX_SIGNAL])  # as a shell would say
     if not known:
         return match.of_log(read)
     read.chains = known

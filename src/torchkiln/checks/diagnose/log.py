@@ -28,7 +28,7 @@ ARROW = re.compile(r"^\s*(?:-+>|❱)\s*(\d+)\s?(.*)$")
 KIND = r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*"
 RAISED = re.compile(rf"^\**(?P<kind>{KIND})(?:\((?:{KIND})\))?(?:: ?(?P<text>.*))?$")
 LOOSE = re.compile(
-    r"(?:^|[\s*\]:>|])(?P<kind>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failed|Interrupt)|torch\._dynamo\.exc\.\w+)"
+    r"(?:^|[\s*\]:>|\"])(?P<kind>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failed|Interrupt)|torch\._dynamo\.exc\.\w+)"
     r":(?: (?P<text>\S.*)?)?$"
 )
 WRAPPED = 6

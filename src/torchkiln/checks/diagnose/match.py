@@ -11,7 +11,7 @@ from torchkiln.checks import catalogue
 from torchkiln.checks.diagnose import facts
 from torchkiln.checks.diagnose.failure import Chain, Failure, Frame, from_facts
 from torchkiln.checks.diagnose.log import WRAPPED, Log
-from torchkiln.checks.diagnose.rule import Context, Rule, at_hand, rules
+from torchkiln.checks.diagnose.rule import Context, Rule, Seen, at_hand, rules
 from torchkiln.checks.finding import Finding
 from torchkiln.checks.lint import run
 
@@ -46,9 +46,18 @@ class Diagnosis:
 class _Match:
     id: str
     rule: Rule
+    seen: Seen | None
     groups: dict[str, str]
-    weight: int
     failure: Failure
+    place: Frame | None = None
+
+    @property
+    def weight(self) -> int:
+        return self.seen.weight if self.seen else 0
+
+    @property
+    def follows(self) -> bool:
+        return self.seen is not None and self.seen.follows
 
 
 def of_log(log: Log) -> Diagnosis:
@@ -84,7 +93,7 @@ def _chosen(found: list[tuple[Chain, _Match | None]]) -> tuple[Chain, _Match | N
 
 
 def _follows(chain: Chain, match: _Match | None) -> bool:
-    return match.rule.follows if match is not None else chain.failures[-1].name in FOLLOWING
+    return match.follows if match is not None else chain.failures[-1].name in FOLLOWING
 
 
 def _plain(chain: Chain) -> bool:
@@ -97,7 +106,9 @@ def _of_chain(failures: list[Failure], context: Context) -> _Match | None:
     fallback = None
     for failure in _order(failures):
         match = _best(failure, Context(failures, context.lines, functools.partial(_linted, failure.place)))
-        if match is not None and not match.rule.follows:
+        if match is not None:
+            match.place = match.place or next((f.place for f in reversed(failures) if f.place), None)
+        if match is not None and not match.follows:
             return match
         fallback = fallback or match
     return fallback
@@ -123,7 +134,7 @@ def _best(failure: Failure, context: Context) -> _Match | None:
         for seen in rule.seen:
             groups = seen.match(failure, context)
             if groups is not None:
-                found.append(_Match(name, rule, groups, seen.weight, failure))
+                found.append(_Match(name, rule, seen, groups, failure, failure.place))
                 break
     return max(found, key=lambda one: one.weight, default=None)
 
@@ -135,7 +146,7 @@ def _without_traceback(log: Log, tracebacks: bool) -> Iterator[_Match]:
     nobody = None
     for number, failure in reversed(log.loose):
         match = _best(failure, context)
-        if match is not None and match.rule.follows:
+        if match is not None and match.follows:
             follows.append(match)
         elif match is not None and (nobody is None or nobody - number < WRAPPED):
             yield match
@@ -143,11 +154,11 @@ def _without_traceback(log: Log, tracebacks: bool) -> Iterator[_Match]:
             nobody = nobody or number
     if nobody is not None:
         return
-    for line in reversed(log.lines[-LAST_LINES:]):
+    for line in log.lines[-LAST_LINES:]:
         for name, rule in rules().items():
             for pattern in rule.lines:
                 if found := pattern.search(line):
-                    yield _Match(name, rule, found.groupdict(), 1, Failure("", line.strip()))
+                    yield _Match(name, rule, None, found.groupdict(), Failure("", line.strip()))
     yield from follows
     if not tracebacks:
         for line in reversed(log.lines[-LAST_LINES:]):
@@ -188,7 +199,7 @@ def _diagnosis(match: _Match | None, last: Failure | None) -> Diagnosis:
 
 
 def _finding(match: _Match, seen: str) -> Finding:
-    page, place = catalogue.page(match.id), match.failure.place
+    page, place = catalogue.page(match.id), match.place
     code = f" at `{place.code}`" if place is not None and place.code else ""
     fix = match.rule.mend(match.groups, place) or page.fix
     return Finding(
@@ -202,6 +213,6 @@ def _before_it_runs(match: _Match) -> str:
     """The rule of lint that would have named it, with the line where it does."""
     if not match.rule.lint:
         return ""
-    found = _linted(match.failure.place)
+    found = _linted(match.place)
     named = [f"{rule} in line {found[rule][0]}" if rule in found else rule for rule in match.rule.lint]
     return f" `torchkiln lint` finds this before it runs: {', '.join(named)}."

@@ -37,16 +37,17 @@ class Seen:
         no_frame: A pattern that no frame may match.
         when: What is asked beyond patterns.
         weight: Which of several rules is believed.
+        follows: Whether it tells of a failure elsewhere, which is then the one to name.
     """
 
     def __init__(
         self, text: str = "", *, kind: str = "", frame: str = "", no_frame: str = "",
-        when: Callable[[Failure, Context], bool] | None = None, weight: int = 10,
+        when: Callable[[Failure, Context], bool] | None = None, weight: int = 10, follows: bool = False,
     ) -> None:  # fmt: skip
         self.text, self.kind = re.compile(text), re.compile(kind)
         self.frame = re.compile(frame, re.MULTILINE) if frame else None
         self.no_frame = re.compile(no_frame, re.MULTILINE) if no_frame else None
-        self.when, self.weight = when, weight
+        self.when, self.weight, self.follows = when, weight, follows
 
     def match(self, failure: Failure, context: Context) -> dict[str, str] | None:
         """The groups of the text if it is so."""
@@ -74,14 +75,13 @@ class Rule:
         lint: Rules of lint that find its cause before the program runs.
         also: Other rules whose causes are possible too.
         lines: Patterns of lines of a log in which no exception stands.
-        follows: Whether it follows from a failure elsewhere, which is then the one to name.
     """
 
     def __init__(
         self, *seen: Seen, fix: str = "", lint: Sequence[str] = (), also: Sequence[str] = (),
-        lines: Sequence[str] = (), follows: bool = False,
+        lines: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self.seen, self.fix, self.lint, self.also, self.follows = seen, fix, tuple(lint), tuple(also), follows
+        self.seen, self.fix, self.lint, self.also = seen, fix, tuple(lint), tuple(also)
         self.lines = [re.compile(one) for one in lines]
 
     def mend(self, groups: dict[str, str], place: Frame | None) -> str | None:

@@ -30,7 +30,7 @@ def test_a_mend_in_the_persons_names() -> None:
 
 
 def test_every_page_has_its_rule() -> None:
-    assert len(rules()) >= 60 and all(rule.seen for rule in rules().values())
+    assert len(rules()) >= 60 and all(rule.seen or rule.lines for rule in rules().values())
 
 
 def test_what_was_at_hand() -> None:

@@ -42,7 +42,8 @@ from torchkiln.checks.diagnose.rule import Rule, Seen
 RULE = Rule(
     Seen(
         r"[Ee]xpected all tensors to be on the same device|found at least two devices|"
-        r"is not on the expected device|[Ee]xpected object of (?:device|backend) type|"
+        r"is not on the expected device|[Ii]nput tensors must be on the same device|"
+        r"[Ee]xpected object of (?:device|backend) type|"
         r"Expected object of backend CUDA"
     ),
     Seen(

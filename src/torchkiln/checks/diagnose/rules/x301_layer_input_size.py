@@ -46,6 +46,7 @@ from __future__ import annotations
 from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
+    Seen(r"must have same reduction dim, but got \[\d+, (?P<have>\d+)\] X \[(?P<want>\d+), \d+\]"),
     Seen(
         r"mat1 and mat2 shapes cannot be multiplied \((?P<rows>\d+)x(?P<have>\d+) and "
         r"(?P<want>\d+)x(?P<out>\d+)\)"

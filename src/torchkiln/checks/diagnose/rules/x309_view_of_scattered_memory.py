@@ -39,7 +39,8 @@ from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
     Seen(
-        r"view size is not compatible with input tensor's size and stride|input is not contiguous|"
+        r"view size is not compatible with input tensor's size and stride|"
+        r"input is not contiguous|but got non-contiguous tensor|"
         r"view\(\): argument .* contiguous"
     ),
     fix="write `.reshape(...)` in place of `.view(...)` in `{code}`.",

@@ -41,5 +41,5 @@ RULE = Rule(
         r"Aborted)",
         weight=14,
     ),
-    Seen(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) exited unexpectedly", weight=8),
+    Seen(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) exited unexpectedly", weight=8, follows=True),
 )

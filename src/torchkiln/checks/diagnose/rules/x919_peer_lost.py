@@ -38,6 +38,6 @@ RULE = Rule(
         r"Connection (?:closed by|reset by) (?:remote )?peer|gloo.*(?:Broken pipe|[Ss]ocket closed)|"
         r"remote process exited|Failed to recv, got 0 bytes|recvValue failed",
         weight=19,
+        follows=True,
     ),
-    follows=True,
 )

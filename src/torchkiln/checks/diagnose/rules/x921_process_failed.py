@@ -37,6 +37,5 @@ from __future__ import annotations
 from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
-    Seen(kind="ChildFailedError|ProcessExitedException", weight=1),
-    follows=True,
+    Seen(kind="ChildFailedError|ProcessExitedException", weight=1, follows=True),
 )

@@ -42,7 +42,7 @@ from torchkiln.checks.diagnose.rule import Rule, Seen
 RULE = Rule(
     Seen(
         kind=r"torch\._dynamo\.exc\.(?:Unsupported|UserError|FailOnRecompileLimitHit|RecompileLimitExceeded)|"
-        r"GuardOnDataDependentSymNode|torch\._dynamo\.exc\.TorchRuntimeError$",
+        r"GuardOnDataDependentSymNode",
         weight=7,
     ),
     Seen(

@@ -39,7 +39,7 @@ RULE = Rule(
     Seen(r"exit(?: ?code|code)?:? ?-9\b|signal SIGKILL|Signal 9 \(SIGKILL\)", weight=3),
     lines=(
         r"^\s*(?:bash: line \d+: +|\S+: line \d+: +)?(?:\d+ )?Killed\b(?!.*worker)",
-        r"[Oo]ut of memory: Killed process|oom[-_ ]kill|OOMKilled|Exceeded job memory limit",
+        r"[Oo]ut of memory: Killed process|oom[-_ ]kill|OOMKilled|task \d+: Out Of Memory|Exceeded job memory limit",
         r"\(SIGKILL\)|exitcode ?: ?-9\b",
     ),
 )
