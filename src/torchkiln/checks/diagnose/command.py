@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from torchkiln.checks.diagnose import facts, log, match
-from torchkiln.checks.diagnose.failure import Chain, from_facts
+from torchkiln.checks.diagnose.failure import Chain
 from torchkiln.checks.diagnose.match import Diagnosis
 from torchkiln.errors import DataError
 
@@ -129,7 +129,7 @@ def _known(folder: Path) -> list[Chain]:
             read = json.loads(file.read_text(encoding="utf-8"))
         except ValueError:  # killed while it wrote
             continue
-        found.append(Chain(from_facts(read["chain"]), str(read["rank"] or "")))
+        found.append(Chain(log.from_facts(read["chain"]), str(read["rank"] or "")))
     return found
 
 

@@ -95,13 +95,6 @@ class Chain:
     aside: bool = False
 
 
-def from_facts(found: Sequence[Mapping[str, Any]]) -> list[Failure]:
-    """What `facts.of_error` gives, as failures."""
-    return [
-        Failure(one["kind"], one["text"], [Frame(**frame) for frame in one["frames"]], one["link"]) for one in found
-    ]
-
-
 def words(frame: Frame | None) -> dict[str, str]:
     """Names for a mend, as far as they are known.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torchkiln.checks.diagnose.failure import Chain, Failure, Frame
 from torchkiln.errors import DataError
@@ -75,7 +77,24 @@ def load(path: Path) -> tuple[str, list[str]]:
             notes.append(f"{path} has {size / 1e6:.0f} MB; its last {KEPT / 1e6:.0f} MB are read")
         raw = file.read()
     text, fault = decode(raw, str(path))
-    return text, notes + fault
+    return (_outputs(text, path) if path.suffix == ".ipynb" else text), notes + fault
+
+
+def _outputs(text: str, path: Path) -> str:
+    """The errors among a notebook's outputs.
+
+    Raises:
+        DataError: It is no notebook, or has no cells.
+    """
+    try:
+        cells = json.loads(text)["cells"]
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        errors = ["\n".join(one["traceback"]) for one in outputs if one.get("output_type") == "error"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is no notebook: it holds no JSON with cells") from error
+    if not cells:
+        raise DataError(f"{path} is a notebook without cells")
+    return "\n".join(errors)
 
 
 def decode(raw: bytes, name: str) -> tuple[str, list[str]]:
@@ -103,7 +122,7 @@ def parse(text: str) -> Log:
     """Everything in a log that rules can be matched against."""
     log = Log()
     streams: dict[str, list[tuple[int, str]]] = {}
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", ANSI.sub("", text))):
+    for number, line in enumerate(_lines(text)):
         found = STREAM.match(line)
         key = re.sub(r"\W", "", found[1]) if found else ""
         line = line[found.end() :] if found else line
@@ -118,6 +137,26 @@ def parse(text: str) -> Log:
             rest = log.lines[number + 1 : number + WRAPPED]
             log.loose.append((number, Failure(found["kind"], "\n".join([found["text"] or "", *rest]))))
     return log
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines without colours; a traceback that a logger wrote into one line, as JSON, is taken apart."""
+    for line in re.split(r"\r\n|\n|\r", ANSI.sub("", text)):
+        if HEAD in line and "\\n" in line:
+            yield from line.replace('\\"', '"').split("\\n")
+        else:
+            yield line
+
+
+def from_facts(found: Sequence[Mapping[str, Any]]) -> list[Failure]:
+    """What `facts.of_error` gives, as failures; a traceback inside a message, a worker's, is one of them."""
+    failures = []
+    for one in found:
+        failures.append(Failure(one["kind"], one["text"], [Frame(**frame) for frame in one["frames"]], one["link"]))
+        if HEAD in one["text"]:
+            inner = [failure for chain in parse(one["text"]).chains for failure in chain.failures]
+            failures += [Failure(f.kind, f.text, f.frames, "nested") for f in inner]
+    return failures
 
 
 class _Reader:

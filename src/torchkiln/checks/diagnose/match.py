@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torchkiln.checks import catalogue
 from torchkiln.checks.diagnose import facts
-from torchkiln.checks.diagnose.failure import Chain, Failure, Frame, from_facts
-from torchkiln.checks.diagnose.log import WRAPPED, Log
+from torchkiln.checks.diagnose.failure import Chain, Failure, Frame
+from torchkiln.checks.diagnose.log import WRAPPED, Log, from_facts
 from torchkiln.checks.diagnose.rule import Context, Rule, Seen, at_hand, rules
 from torchkiln.checks.finding import Finding
 from torchkiln.checks.lint import run
@@ -65,14 +65,13 @@ def of_log(log: Log) -> Diagnosis:
     main = [chain for chain in log.chains if not chain.aside] or log.chains
     context = Context(lines=log.lines)
     found = [(chain, _of_chain(chain.failures, context)) for chain in main]
-    best = _chosen(found)
-    if best is not None and (best[1] is not None or _plain(best[0])):
-        chain, match = best
+    chain, match = _chosen(found) or (None, None)
+    if chain is not None and (not match.follows if match is not None else _plain(chain)):
         return _diagnosis(match, chain.failures[-1])
-    for match in _without_traceback(log, bool(main)):
-        return _diagnosis(match, match.failure)
+    for told in _without_traceback(log, bool(main)):
+        return _diagnosis(told, told.failure)
     last = main[-1].failures[-1] if main else log.loose[-1][1] if log.loose else None
-    return _diagnosis(None, last)
+    return _diagnosis(match, last)
 
 
 def of_error(error: BaseException) -> Diagnosis:

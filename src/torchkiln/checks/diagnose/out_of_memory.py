@@ -9,7 +9,8 @@ from torchkiln.checks.diagnose.failure import Failure
 from torchkiln.checks.diagnose.rule import Context
 
 OUT_OF_MEMORY = (
-    r"(?:CUDA|HIP|MPS|XPU)(?: backend)? out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|"
+    r"(?:CUDA|HIP|MPS|XPU)(?: backend)? out of memory|CUDA (?:driver )?error: out of memory|"
+    r"cuda runtime error \(2\)|CUDA_ERROR_OUT_OF_MEMORY|"
     r"cudaErrorMemoryAllocation|Allocation on device|out of memory trying to allocate"
 )
 NOT_HOST = r"Error|Exception|Interrupt"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from torchkiln.checks.diagnose.failure import Failure, Frame, from_facts, said, words
+from torchkiln.checks.diagnose.failure import Failure, Frame, said, words
 
 TENSOR = {"is": "tensor", "shape": [4, 9], "dtype": "float32", "device": "cpu", "grad": False, "graph": False}
 
@@ -28,9 +28,3 @@ def test_names_for_a_mend() -> None:
 def test_values_are_said() -> None:
     frame = Frame("t.py", 1, "f", "", {"x": TENSOR, "kept": {"is": "list", "length": 3, "graph": True}})
     assert said(frame) == "x float32[4, 9] on cpu, kept 3 tensors"
-
-
-def test_facts_become_failures() -> None:
-    frame = {"file": "t.py", "line": 3, "function": "f", "code": "f(x)", "values": {"x": TENSOR}}
-    (one,) = from_facts([{"kind": "E", "text": "t", "frames": [frame], "link": None}])
-    assert one.place == Frame("t.py", 3, "f", "f(x)", {"x": TENSOR})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,29 @@ def test_of_a_huge_log_the_end_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     file.write_text("step\n" * 1000 + PLAIN)
     text, notes = log.load(file)
     assert len(text) == 500 and "its last" in notes[0] and only(text).flat == "no"
+
+
+def test_facts_become_failures() -> None:
+    frame = {"file": "t.py", "line": 3, "function": "f", "code": "f(x)", "values": {"x": {"is": "list"}}}
+    one, inner = log.from_facts(
+        [{"kind": "E", "text": f"Caught E in a worker.\nOriginal {PLAIN}", "frames": [frame], "link": None}]
+    )
+    assert one.place == log.Frame("t.py", 3, "f", "f(x)", {"x": {"is": "list"}})
+    assert (inner.kind, inner.flat, inner.link) == ("ValueError", "no", "nested")
+
+
+def test_a_traceback_in_one_line_of_json() -> None:
+    failure = only(json.dumps({"level": "error", "message": "failed", "exc_info": PLAIN}))
+    assert (failure.kind, failure.frames[0].file) == ("ValueError", "t.py")
+
+
+def test_the_errors_of_a_notebook(tmp_path: Path) -> None:
+    file = tmp_path / "a.ipynb"
+    shown = "ValueError          Traceback (most recent call last)\nCell In[1], line 1\n----> 1 f()\n\nValueError: no"
+    cells = [{"cell_type": "code", "outputs": [{"output_type": "error", "traceback": shown.split("\n")}]}]
+    file.write_text(json.dumps({"cells": cells}))
+    assert only(log.load(file)[0]).place == log.Frame("In[1]", 1, "<module>", "f()")
+    for text, said in (('{"cells": []}', "without cells"), ("{}", "no notebook"), ("x", "no notebook")):
+        file.write_text(text)
+        with pytest.raises(DataError, match=said):
+            log.load(file)

@@ -50,6 +50,12 @@ def test_what_follows_from_elsewhere_stands_back() -> None:
     assert ids(NOBODY + PEER) == []
 
 
+def test_a_summary_stands_back_behind_a_line_that_says_more() -> None:
+    summary = trace("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ")
+    watchdog = "[Rank 3] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=311)\n"
+    assert ids(watchdog + summary) == ["X912"] and ids(summary) == ["X921"]
+
+
 def test_in_the_handling_of_another_the_later_counts_if_it_is_known() -> None:
     between = "\nDuring handling of the above exception, another exception occurred:\n\n"
     assert ids(NOBODY + between + OOM)[0] == "X101"

@@ -40,6 +40,7 @@ from torchkiln.checks.diagnose.out_of_memory import NOT_HOST, OUT_OF_MEMORY, oth
 from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
+    Seen(r"all CUDA-capable devices are busy or unavailable", weight=33),
     Seen(OUT_OF_MEMORY, kind=NOT_HOST, when=others, weight=40),
     also=("X101",),
 )

@@ -41,7 +41,7 @@ from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
     Seen(
-        r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory)|"
+        r"[Pp]aging file is too small|DefaultCPUAllocator: (?:can't allocate memory|not enough memory)|"
         r"Unable to allocate [\d.]+ .?i?B for an array|std::bad_alloc|Cannot allocate memory",
         kind="Error|bad_alloc",
         no_frame=r"resource_tracker",

@@ -42,6 +42,8 @@ from torchkiln.checks.diagnose.rule import Rule, Seen
 RULE = Rule(
     Seen(
         r"[Ee]xpected all tensors to be on the same device|found at least two devices|"
+        r"expected device \S+ but got device|must be on the same device|"
+        r"Placeholder storage has not been allocated|"
         r"is not on the expected device|[Ii]nput tensors must be on the same device|"
         r"[Ee]xpected object of (?:device|backend) type|"
         r"Expected object of backend CUDA"
@@ -49,7 +51,7 @@ RULE = Rule(
     Seen(
         r"Input type \((?:torch\.)?(?P<a>\S*[Cc]uda\S*|torch\.\w*Tensor|"
         r"CUDA\w+)\) and weight type \((?P<b>\S+)\) should be the same",
-        when=lambda f, c: "cuda" in f.flat.lower(),
+        when=lambda f, c: f.flat.lower().count("cuda") == 1,
     ),
     Seen(
         r"(?:Input and (?:parameter|hidden) tensors are not at the same device|"

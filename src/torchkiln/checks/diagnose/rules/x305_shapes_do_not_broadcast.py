@@ -48,10 +48,10 @@ RULE = Rule(
         r"The expanded size of the tensor|shape mismatch: (?:value|indexing) tensor|The shape of the (?:mask|"
         r"2D attn_mask|3D attn_mask)|attn_mask is torch|"
         r"output with shape .* doesn't match the broadcast shape|Shapes? .* (?:is|are) not broadcastable|"
-        r"cannot be broadcast|must have the same (?:shape|size)|"
+        r"must have the same (?:shape|size)|"
         r"does not match the shape of the indexed tensor|[Ii]nput and target (?:size|shape)",
         weight=9,
-        kind="RuntimeError|IndexError|TorchRuntimeError|ValueError",
+        kind="RuntimeError|IndexError|TorchRuntimeError",
         when=lambda f, c: "operands could not be broadcast" not in f.flat,
     ),
     fix="dimension {dim} of the two tensors in `{code}` is {a} and {b}: print both shapes; one is "

@@ -48,7 +48,7 @@ RULE = Rule(
         r"each element in list of batch should be of equal size|"
         r"Trying to resize storage that is not resizable|all the input array(?:s| dimensions)? .*must (?:have|"
         r"match)",
-        frame=r"collate|DataLoader|dataloader|fetch|^$",
+        frame=r"collate|DataLoader|dataloader|fetch",
         weight=15,
     ),
     Seen(

@@ -43,6 +43,7 @@ from torchkiln.checks.diagnose.places import LOSS
 from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
+    Seen(r"but got (?:scalar )?type \w+ for argument #\d+ 'target'", weight=15),
     Seen(
         r"expected target dtype to be|Expected floating point type for target|expected scalar type (?:Long|"
         r"Float|Double) but found|Found dtype \w+ but expected|result type \w+ can't be cast|"

@@ -40,6 +40,7 @@ from __future__ import annotations
 from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
+    Seen(r"but got (?:scalar )?type \w+ for argument #\d+ 'ind(?:ex|ices)'", weight=15),
     Seen(
         r"Expected tensor for argument #\d+ 'indices' to have one of the following scalar types|"
         r"tensors used as indices must be long|[Ee]xpected dtype int(?:32|64)(?:/int64)? for index|"

@@ -55,7 +55,7 @@ RULE = Rule(
         r"unscale_\(\) has already been called|No inf checks were recorded|"
         r"step\(\) has already been called since the last update|unscale_\(\) is being called after step\(\)|"
         r"Attempting to unscale FP16 gradients|[Aa]ttempted? (?:to )?(?:unscale_|scale).* but .*(?:None|"
-        r"uninitialized)|Attempted unscale_ but _scale is None"
+        r"uninitialized)|Attempted \w+ but _scale is None"
     ),
     lint=("E106", "E108"),
 )

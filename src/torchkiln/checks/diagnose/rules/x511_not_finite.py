@@ -47,7 +47,7 @@ RULE = Rule(
         r"to satisfy the constraint .*found invalid values:.*(?:nan|inf)|"
         r"is non-finite, so it cannot be clipped|[Ll]oss is (?:nan|NaN|inf|not finite)|"
         r"(?:The )?loss (?:returned|is|became) .*(?:nan|inf)|[Ii]nput contains (?:NaN|infinity)|contains NaN|"
-        r"non-finite (?:loss|grad)|cannot convert float (?:NaN|infinity) to integer",
+        r"non-finite (?:loss|grad)",
         kind="Error|Exception",
     ),
 )

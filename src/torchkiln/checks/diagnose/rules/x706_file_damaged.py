@@ -52,7 +52,7 @@ RULE = Rule(
         r"PytorchStreamReader failed|failed finding central directory|invalid load key|"
         r"pickle data was truncated|unexpected EOF, expected \d+ more bytes|file might be corrupted|"
         r"[Ee]rror while deserializing header|(?:HeaderTooLarge|InvalidHeader|MetadataIncompleteBuffer)|"
-        r"Invalid magic number; corrupt file|not a ZIP archive|File is not a zip file|Ran out of input|"
+        r"Invalid magic number; corrupt file|Ran out of input|"
         r"Unsupported operand (?:10|32|35|60|118|123|137)\b",
         weight=16,
         when=reading,

@@ -35,6 +35,7 @@ from __future__ import annotations
 from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
+    Seen(r"Pin memory thread exited unexpectedly", weight=8, follows=True),
     Seen(
         r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) is killed by signal: (?!Bus)|"
         r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) is killed by signal: (?:Killed|Segmentation fault|"

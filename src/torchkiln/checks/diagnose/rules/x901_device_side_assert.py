@@ -41,6 +41,9 @@ from torchkiln.checks.diagnose.rule import Rule, Seen
 RULE = Rule(
     Seen(r"device-side assert", weight=40, when=about_labels),
     Seen(r"device-side assert", weight=39),
-    lines=(r"Assertion `.*` failed\.?$",),
+    lines=(
+        r"device-side assert triggered",
+        r"Assertion `.*` failed\.?$",
+    ),
     also=("X401", "X405"),
 )

@@ -36,6 +36,7 @@ from __future__ import annotations
 from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
-    Seen(r"EADDRINUSE|[Aa]ddress already in use", weight=20, kind="Error"),
+    Seen(r"EADDRINUSE|server socket has failed|TCPStore.*[Aa]ddress already in use", weight=20, kind="Error"),
+    Seen(r"[Aa]ddress already in use", weight=20, kind="Error", frame=r"torch/distributed|rendezvous|TCPStore"),
     lines=(r"EADDRINUSE|errno: 98",),
 )

@@ -35,8 +35,15 @@ from torchkiln.checks.diagnose.rule import Rule, Seen
 
 RULE = Rule(
     Seen(
-        r"Connection (?:closed by|reset by) (?:remote )?peer|gloo.*(?:Broken pipe|[Ss]ocket closed)|"
+        r"gloo.*(?:Connection (?:closed|reset) by|Broken pipe|[Ss]ocket closed)|"
+        r"Connection closed by peer \[[\w.:]+\]|"
         r"remote process exited|Failed to recv, got 0 bytes|recvValue failed",
+        weight=19,
+        follows=True,
+    ),
+    Seen(
+        r"Connection (?:closed|reset) by (?:remote )?peer",
+        frame=r"torch/distributed/|torch/nn/parallel/",
         weight=19,
         follows=True,
     ),

@@ -42,7 +42,9 @@ RULE = Rule(
         weight=15,
     ),
     Seen(
-        r"backend='\w+' raised|C\+\+ compile error|LoweringException|InductorError",
+        r"backend='\w+' raised|[Dd]ynamo is not supported on|"
+        r"[Ww]indows not (?:yet )?supported for torch\.compile|C\+\+ compile error|LoweringException|"
+        r"InductorError",
         weight=15,
         kind="Error|Failed|Exception",
     ),

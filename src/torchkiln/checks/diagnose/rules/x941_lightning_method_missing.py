@@ -39,7 +39,7 @@ from torchkiln.checks.diagnose.rule import Rule, Seen
 RULE = Rule(
     Seen(
         r"No `\w+\(\)` method defined|expects as minimum a `?training_step|"
-        r"must be implemented to be used with the Lightning Trainer|method to be defined\.?|"
+        r"must be implemented to be used with the Lightning Trainer|"
         r"No `\w+_dataloader\(\)`|`model` must be a `LightningModule`|invalid data source was passed",
         kind="Misconfiguration|NotImplementedError|TypeError|Error",
     ),
