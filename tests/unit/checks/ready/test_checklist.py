@@ -38,7 +38,7 @@ TEST = {
 }
 EVENTS = [
     {"kind": "finding", "level": "note", "code": "split", "text": "split at random: 10 train"},
-    {"kind": "guard", "rule": "R501", "state": "PASS", "text": "all parameters are trained"},
+    {"kind": "guard", "text": "preflight: 1 of 1 checks passed", "checks": {"R501": "PASS"}},
 ]
 BUNDLE = {
     "manifest.json": {"licences": {"weights": "MIT", "data": "CC-BY-4.0"}},
@@ -103,6 +103,7 @@ def test_a_run_that_is_ready(run: Path) -> None:
     assert len(found) >= 17
 
 
+GUARDED = {"kind": "guard", "rule": "R502", "state": "FAIL", "text": "no gradient"}
 TIGHT = "a step needs about 21 GB, and 22 GB are free"
 SPOILT: dict[str, tuple[str, Any]] = {
     "C101": ("plan.json", {"decisions": [{"what": "train.compile", "chosen": False, "why": "the recipe says so"}]}),
@@ -115,7 +116,7 @@ SPOILT: dict[str, tuple[str, Any]] = {
     "C109": ("environment.json", {**ENVIRONMENT, "not_bitwise": ["the device was A and is B"]}),
     "C110": ("environment.json", {**ENVIRONMENT, "data_digest": None}),
     "C111": ("events.jsonl", json.dumps({**EVENTS[0], "level": "warn", "code": "groups_across_splits"})),
-    "C113": ("events.jsonl", json.dumps({"kind": "guard", "rule": "R502", "state": "FAIL", "text": "no gradient"})),
+    "C113": ("events.jsonl", json.dumps(EVENTS[1]) + "\n" + json.dumps(GUARDED)),
     "C114": ("test.json", {**TEST, "verdict": {"beats_trivial": False, "text": "t"}}),
     "C116": ("bundle/bench.json", {}),
     "C117": ("bundle/manifest.json", {"licences": {"weights": "MIT", "data": "unknown"}}),

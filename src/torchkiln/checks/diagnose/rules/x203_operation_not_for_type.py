@@ -51,5 +51,5 @@ RULE = Rule(
         r"Got unsupported ScalarType|tensors used as indices must be|is only applicable to index tensor",
         no_frame=LOSS,
     ),
-    Seen(r"expected .*dtype to be (?:floating|integral)"),
+    Seen(r"expected .*dtype to be (?:floating|integral)|Expected floating point type for result tensor"),
 )
