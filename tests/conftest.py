@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))  # for bundles.py
 
 # Set before torch and the Hugging Face libraries are imported, which read them once.
 os.environ.setdefault("TORCHKILN_OFFLINE", "1")

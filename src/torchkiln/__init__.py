@@ -20,14 +20,22 @@ __all__ = [
     "verify",
 ]
 
-_HOMES = {"KilnError": "torchkiln.errors"}
+_HOMES = {
+    "KilnError": "torchkiln.errors",
+    "callbacks": "torchkiln.stages.guarding",
+    "export": "torchkiln.api",
+    "guard": "torchkiln.stages.guarding",
+    "load": "torchkiln.api",
+    "serve": "torchkiln.serving.start",
+}
+"""Names that live elsewhere than in `api`, or that `__all__` does not list."""
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when first used, so that `import torchkiln` is quick."""
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("torchkiln")
-    if name not in __all__:
+    if name not in __all__ and name not in _HOMES:
         raise AttributeError(f"module 'torchkiln' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES.get(name, "torchkiln.api")), name)
     globals()[name] = value
@@ -35,4 +43,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted({*__all__, *_HOMES, "__version__"})

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchkiln.checks import asking
-from torchkiln.errors import InputError, MissingExtra, RecipeError, RunError, RunFailed
+from torchkiln.errors import RecipeError, RunError
 from torchkiln.recipe import load as recipes
 from torchkiln.recipe.schema import Recipe
-from torchkiln.runs import environment
-from torchkiln.runs.directory import CHILD, FULL_DISK, RECIPE, Place, RunDirectory, next_name
+from torchkiln.runs.directory import CHILD, RECIPE, Place, RunDirectory, next_name
 from torchkiln.runs.progress import Progress
-from torchkiln.stages import given
+from torchkiln.stages import given, outputs
+from torchkiln.stages.on_demand import full_disk, training_extra
 
 if TYPE_CHECKING:
     import polars as pl
+    from torch import nn
 
     from torchkiln.stages import from_parts
 
@@ -55,6 +55,10 @@ class Run:
     def predict(self, inputs: Any) -> pl.DataFrame:
         """As `torchkiln.predict`."""
         return predict(self.path, inputs)
+
+    def export(self, out: str | Path | None = None, **wish: Any) -> dict[str, Any]:
+        """As `torchkiln.export`."""
+        return export(self.path, out, **wish)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -137,7 +141,7 @@ def fit(
     place = Place(Path(out) if out is not None else next_name(stem, Path("runs")), overwrite)
     if directory is None and CHILD not in os.environ:
         RunDirectory.check_free(place.path, overwrite)
-    with _training_extra(), _full_disk(directory.path if directory else place.path):
+    with training_extra(), full_disk(directory.path if directory else place.path):
         from torchkiln.stages import from_parts, from_recipe
         from torchkiln.stages.going_on import Wish
 
@@ -188,7 +192,7 @@ def plan(
         raise RunError(f"{file.parent} is no folder to write {file.name} to; make it, or choose another with --out")
     given.check(recipe, model, data)
     loaded = given.recipe_of(recipe, overrides, model, target)
-    with _training_extra():
+    with training_extra():
         from torchkiln.stages import planning
 
         found = planning.plan(loaded, _parts(loaded, model, loss, optimizer, data), progress or Progress(), anew)
@@ -224,7 +228,7 @@ def profile(
     Raises:
         InputError: What was given is wrong.
     """
-    trace = None if out is None else _trace_file(Path(out))
+    trace = None if out is None else outputs.trace_file(Path(out))
     progress = progress or Progress()
     run = _run_meant(recipe)
     if run is not None and overrides:
@@ -232,7 +236,7 @@ def profile(
                           "KEY=VALUE")  # fmt: skip
     given.check(recipe, model, data)
     loaded = recipes.load(run.path / RECIPE) if run is not None else given.recipe_of(recipe, overrides, model, target)
-    with _training_extra():
+    with training_extra():
         from torchkiln.stages import from_parts, from_recipe
         from torchkiln.stages import profile as stage
 
@@ -260,7 +264,7 @@ def test(  # a verb of ours and no test of pytest's
         run: The run, or its directory.
         data: Labelled data of the same form; None: the run's own test split, which rewrites test.json.
     """
-    with _training_extra():
+    with training_extra():
         from torchkiln.stages import use
 
         return use.test(_open(run), data, progress or Progress())
@@ -280,14 +284,64 @@ def predict(
         One row an input: `key`, `prediction`, and for classes `confidence` and `p_CLASS` each.
     """
     if out is not None:
-        _writer_suffix(Path(out))
-    with _training_extra():
+        outputs.table_suffix(Path(out))
+    with training_extra():
         from torchkiln.stages import use
 
         table = use.predict(_open(run), inputs)
     if out is not None:
-        _write_table(table, Path(out))
+        outputs.write_table(table, Path(out))
     return table
+
+
+def export(
+    run: str | Path | Run,
+    out: str | Path | None = None,
+    *,
+    formats: Sequence[str] | None = None,
+    model: Any = None,
+    data: Any = None,
+    loss: Any = None,
+    overwrite: bool = False,
+    as_zip: bool = False,
+    sign: str | Path | None = None,
+    include_rows: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a run's bundle: its net in files that others can run, each proven, with all that is needed to serve it.
+
+    Args:
+        run: The run, or its directory.
+        out: The bundle's folder; None: `bundle` in the run directory.
+        formats: Of onnx, pt2, aoti, torchscript and int8; None: onnx, pt2, and int8 where it pays.
+        model, data, loss: As for `fit`, where the run was begun with objects.
+        overwrite: Replace a bundle that is there, once the new one is whole.
+        as_zip: Make it one file besides.
+        sign: A PEM file with an Ed25519 key, to sign the manifest with.
+        include_rows: Pack validation rows for a proof elsewhere, in place of made-up ones.
+        progress: Who shows what happens.
+
+    Returns:
+        `bundle`, its folder; `ok`, whether every file is proven; `table`, a row a file; `said`, what came of INT8; and
+        `test`, the exported file's score beside the run's.
+
+    Raises:
+        InputError: The run cannot be exported, or there is a bundle already.
+    """
+    with training_extra():
+        from torchkiln.stages import export as stage
+
+        opened, wish = _open(run), stage.Wish(formats or stage.DEFAULT, out, overwrite, as_zip, sign, include_rows)
+        parts = _parts(recipes.load(opened.path / RECIPE, check_paths=False), model, loss, None, data)
+        return stage.of_run(opened, parts, wish, progress or Progress())
+
+
+def load(bundle: str | Path) -> nn.Module:
+    """The net of a bundle, or of its zip, with its trained weights, in eval mode."""
+    with training_extra():
+        from torchkiln.stages import use
+
+        return use.rebuild(Path(bundle))
 
 
 def report(run: str | Path | Run) -> Path:
@@ -341,60 +395,3 @@ def _run_meant(recipe: Any) -> RunDirectory | None:
         return recipe.directory
     is_run = isinstance(recipe, str | Path) and (Path(recipe) / RECIPE).is_file()
     return RunDirectory.open(recipe) if is_run else None
-
-
-def _trace_file(file: Path) -> Path:
-    if not file.name.lower().endswith((".json", ".json.gz")):
-        raise InputError(f"{file}: a trace is written as .json or .json.gz")
-    if not file.parent.is_dir():
-        raise InputError(f"{file}: there is no folder {file.parent}")
-    return file
-
-
-def _writer_suffix(file: Path) -> str:
-    """The file's suffix, if predictions can be written so."""
-    suffix = file.suffix.lower()
-    if suffix not in (".csv", ".parquet", ".jsonl"):
-        raise InputError(f"{file}: predictions are written as .csv, .parquet or .jsonl")
-    return suffix
-
-
-def _write_table(table: pl.DataFrame, file: Path) -> None:
-    match _writer_suffix(file):
-        case ".csv":
-            table.write_csv(file)
-        case ".parquet":
-            table.write_parquet(file)
-        case _:
-            table.write_ndjson(file)
-
-
-@contextmanager
-def _training_extra() -> Iterator[None]:
-    """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
-    environment.spare_waiting()
-    try:
-        from torchkiln.stages.on_demand import load_training
-
-        load_training()
-        yield
-    except ModuleNotFoundError as error:
-        brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",
-                  "psutil": "train", "safetensors": "train", "tokenizers": "train", "transformers": "text",
-                  "timm": "timm"}  # fmt: skip
-        name = (error.name or "").partition(".")[0]
-        if name not in brings:
-            raise
-        raise MissingExtra(name, brings[name]) from error
-
-
-@contextmanager
-def _full_disk(run: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        where = f" at {error.filename}" if error.filename else ""
-        onward = f"torchkiln fit --resume {run}" if (run / RECIPE).is_file() else "start again"
-        raise RunFailed(f"the disk is full{where}; make room, then: {onward}") from error

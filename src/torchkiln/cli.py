@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torchkiln.cli_checks import Json, checks, print_json
+from torchkiln.cli_deploy import deploy
 from torchkiln.errors import KilnError, RecipeError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(checks)
+app.add_typer(deploy)
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]

@@ -6,7 +6,10 @@ KilnError                   base: `except torchkiln.KilnError` catches all that 
 │   ├── DataError     K200  files, columns, labels, splits
 │   ├── RunError      K300  the run directory: exists, missing, damaged, not writable
 │   ├── ModelError    K400  a model, loss, optimizer or weights that cannot be had or do not fit
-│   └── MissingExtra  K500  an optional part of torchkiln that is not installed
+│   ├── MissingExtra  K500  an optional part of torchkiln that is not installed
+│   ├── BundleError   K600  a bundle that is damaged, changed, unsigned, unproven or cannot be written
+│   ├── RecordError   K700  what a model is asked about does not fit its schema
+│   └── ExportError   K800  a net that cannot be exported, or a file of it that does not answer as it does
 └── RunFailed         K900  training began and could not go on; the command line exits with 1
 """
 
@@ -77,6 +80,37 @@ class MissingExtra(InputError):
     def __init__(self, module: str, extra: str) -> None:
         self.extra = extra
         super().__init__(f"{module} is not installed: pip install 'torchkiln[{extra}]' brings it")
+
+
+class BundleError(InputError):
+    """A bundle that is damaged, changed, unsigned, unproven, of another machine, or cannot be written."""
+
+    code = "K600"
+
+
+class RecordError(InputError):
+    """A record that does not fit the model's schema.
+
+    Args:
+        text: One sentence that names the record and the field.
+        record: Its place among those of the request.
+        field: The field's name.
+        too_large: Whether only its size is wrong.
+    """
+
+    code = "K700"
+
+    def __init__(
+        self, text: str, *, record: int | None = None, field: str | None = None, too_large: bool = False
+    ) -> None:
+        self.record, self.field, self.too_large = record, field, too_large
+        super().__init__(text)
+
+
+class ExportError(InputError):
+    """A net that cannot be exported, or a file of it that does not answer as it does."""
+
+    code = "K800"
 
 
 class RunFailed(KilnError):

@@ -17,12 +17,14 @@ FLOORS = (
     ("registry", "randomness"),
     ("recipe",),
     ("runs", "codec"),
+    ("bundle",),
     ("data", "models", "serving", "report"),
     ("tasks",),
     ("training", "evaluation", "deploy", "checks"),
     ("stages",),
     ("api",),
     ("cli_checks",),
+    ("cli_deploy",),
     ("cli",),
     ("torchkiln", "__main__"),
 )
@@ -33,9 +35,11 @@ WITHOUT_TORCH = (
     "recipe",
     "runs",
     "codec",
+    "bundle",
     "serving",
     "report",
     "cli_checks",
+    "cli_deploy",
     "cli",
 )
 TORCH = ("torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning", "transformers", "timm")

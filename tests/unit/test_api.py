@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 import torchkiln
 from torchkiln import api
-from torchkiln.errors import DataError, InputError, MissingExtra, RecipeError, RunError, RunFailed
+from torchkiln.errors import DataError, RecipeError, RunError
 
 
 @pytest.fixture
@@ -58,34 +57,6 @@ def test_a_run_directory_in_place_of_a_recipe_is_explained(tmp_path: Path) -> No
     (tmp_path / "recipe.yaml").write_text("task: custom\n")
     with pytest.raises(RecipeError, match=r"is a run directory; repeat it by .*recipe.yaml"):
         torchkiln.fit(tmp_path)
-
-
-def test_predictions_are_written_in_three_forms(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"key": ["a"], "prediction": ["x"]})
-    for name, read in (("p.csv", pl.read_csv), ("p.parquet", pl.read_parquet), ("p.jsonl", pl.read_ndjson)):
-        api._write_table(frame, tmp_path / name)
-        assert read(tmp_path / name).equals(frame)
-    with pytest.raises(InputError, match=r"\.csv, \.parquet or \.jsonl"):
-        api._write_table(frame, tmp_path / "p.xlsx")
-
-
-def test_a_missing_part_is_answered_with_its_extra() -> None:
-    with pytest.raises(MissingExtra, match=r"torchkiln\[text\]"), api._training_extra():
-        raise ModuleNotFoundError("x", name="transformers.models")
-    with pytest.raises(ModuleNotFoundError, match="x"), api._training_extra():
-        raise ModuleNotFoundError("x", name="my_own_module")
-
-
-def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("task: custom\n")
-    for run, onward in ((tmp_path, "torchkiln fit --resume"), (tmp_path / "none", "start again")):
-        with (
-            pytest.raises(RunFailed, match=f"the disk is full at /a/b; make room, then: {onward}"),
-            api._full_disk(run),
-        ):
-            raise OSError(28, "No space left on device", "/a/b")
-    with pytest.raises(PermissionError), api._full_disk(tmp_path):
-        raise PermissionError(13, "denied")
 
 
 def test_compare_needs_two() -> None:

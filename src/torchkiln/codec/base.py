@@ -52,10 +52,45 @@ Arrays = Mapping[str, "Array | Ragged"]
 """Named inputs of a net, each with one row a sample."""
 
 
+@dataclass(frozen=True)
+class Axis:
+    """A dimension whose length is not the same for every batch; arrays that name the same one agree on it.
+
+    Args:
+        name: `batch`, `length` and the like.
+        most: The longest that a net was made for; None: no limit is known.
+    """
+
+    name: str
+    most: int | None = None
+
+
+BATCH = Axis("batch")
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """The form of one array that a net takes.
+
+    Args:
+        name: Of the array.
+        dtype: NumPy's name of it.
+        shape: The batch first; a number where the length is fixed.
+        below: What whole numbers stay under, from 0 on; None: they are no codes.
+        pad: What fills the shorter ones of a batch.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | Axis, ...]
+    below: int | None = None
+    pad: int = 0
+
+
 class InputCodec(ABC):
     """Raw columns to the arrays a net takes.
 
-    Required: `kind`, `encode`, `state`, `from_state`. Optional: `save_files` for what is no JSON.
+    Required: `kind`, `encode`, `specs`, `state`, `from_state`. Optional: `save_files` for what is no JSON.
     Each codec has its own `fit(train: pl.DataFrame, ...)` classmethod; tasks call it.
     """
 
@@ -69,6 +104,10 @@ class InputCodec(ABC):
         Raises:
             DataError: A column is missing or a value cannot be read; names column and row.
         """
+
+    @abstractmethod
+    def specs(self) -> list[ArraySpec]:
+        """The form of the arrays that `encode` gives, in the order in which a net takes them."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

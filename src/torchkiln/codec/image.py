@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from torchkiln.codec.base import Array, Arrays, InputCodec
+from torchkiln.codec.base import BATCH, Array, Arrays, ArraySpec, InputCodec
 from torchkiln.errors import DataError
 from torchkiln.registry import did_you_mean
 
@@ -62,6 +62,9 @@ class ImageCodec(InputCodec):
         raws = column.to_list()
         keys = frame["key"].to_list() if "key" in frame.columns else [f"row {i}" for i in range(len(raws))]
         return raws, [str(r) if isinstance(r, str) else str(k) for r, k in zip(raws, keys, strict=True)]
+
+    def specs(self) -> list[ArraySpec]:
+        return [ArraySpec("image", "uint8", (BATCH, self.size, self.size, 3), below=256)]
 
     def state(self) -> dict[str, Any]:
         return {"column": self.column, "size": self.size}

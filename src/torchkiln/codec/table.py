@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from torchkiln.codec.base import Array, Arrays, InputCodec
+from torchkiln.codec.base import BATCH, Array, Arrays, ArraySpec, InputCodec
 from torchkiln.errors import DataError
 from torchkiln.registry import nearest
 
@@ -199,6 +199,13 @@ class TableCodec(InputCodec):
             "numeric": _columns([*numbers, *indicators], len(frame), np.float32),
             "categorical": _columns(categories, len(frame), np.int64),
         }
+
+    def specs(self) -> list[ArraySpec]:
+        codes = self.cardinalities
+        return [
+            ArraySpec("numeric", "float32", (BATCH, len(self.edges) + self.indicators)),
+            ArraySpec("categorical", "int64", (BATCH, len(codes)), below=min(codes, default=0)),
+        ]
 
     def state(self) -> dict[str, Any]:
         fields = [{"kind": f.kind, **asdict(f)} for f in self.fields]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from torchkiln.codec import ngrams
-from torchkiln.codec.base import Arrays, InputCodec, Ragged
+from torchkiln.codec.base import BATCH, Arrays, ArraySpec, Axis, InputCodec, Ragged
 from torchkiln.errors import DataError, MissingExtra
 from torchkiln.registry import did_you_mean
 
@@ -103,6 +103,14 @@ class NgramCodec(InputCodec):
         """Words of each text, before any are cut off, int64 of shape [n]."""
         return np.array([len(ngrams.split(t)) for t in texts_of(frame, self.column)], np.int64)
 
+    def specs(self) -> list[ArraySpec]:
+        counted, in_order = (BATCH, Axis("ngrams")), (BATCH, Axis("words", self.max_words))
+        return [
+            ArraySpec("ids", "int32", counted, below=self.size),
+            ArraySpec("weights", "float32", counted),
+            ArraySpec("words", "int32", in_order, below=self.word_size),
+        ]
+
     def state(self) -> dict[str, Any]:
         return {"column": self.column, "max_words": self.max_words, "texts": self.texts}
 
@@ -191,6 +199,10 @@ class TokenCodec(InputCodec):
         """Ids of each text, before any are cut off, int64 of shape [n]."""
         whole = TokenCodec(self.column, self.tokenizer, self.pad, np.iinfo(np.int32).max)
         return np.array([len(v) for v in whole._encoded(texts_of(frame, self.column))], np.int64)
+
+    def specs(self) -> list[ArraySpec]:
+        shape = (BATCH, Axis("length", self.max_tokens))
+        return [ArraySpec("ids", "int32", shape, below=self.size, pad=self.pad)]
 
     def state(self) -> dict[str, Any]:
         own = {"column": self.column, "pad": self.pad, "max_tokens": self.max_tokens}

@@ -132,7 +132,8 @@ class _Bag(nn.Module):
     def forward(self, ids: Tensor, weights: Tensor) -> Tensor:
         # Padding has weight 0 and an id whose row is never stepped.
         weights = self.dropout(weights)
-        if torch.compiler.is_exporting():  # the fused sum is traced for two texts or more
+        if torch.compiler.is_exporting():  # the fused sum, which passes by padding, is traced for two texts or more
+            weights = weights.masked_fill(ids == 0, 0.0)
             summed = torch.bmm(weights[:, None, :], F.embedding(ids, self.embedding.weight))[:, 0]
         else:
             summed = self.embedding(ids, per_sample_weights=weights)

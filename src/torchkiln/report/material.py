@@ -23,7 +23,7 @@ class Material:
 
     Args:
         path: The run directory, as the person wrote it.
-        recipe, plan, environment, test, codec: JSON and YAML files as mappings.
+        recipe, plan, environment, test, codec, export: JSON and YAML files as mappings.
         recipe_text: The resolved recipe as it is written.
         stages: Which stages ended.
         metrics, timings, steps, schedule: CSV files; all columns Float64, empty cells null.
@@ -39,6 +39,7 @@ class Material:
     environment: Json | None = None
     test: Json | None = None
     codec: Json | None = None
+    export: Json | None = None
     stages: Json = field(default_factory=dict)
     metrics: pl.DataFrame | None = None
     timings: pl.DataFrame | None = None
@@ -85,6 +86,7 @@ def read(path: Path) -> Material:
         environment=load("environment.json", _mapping),
         test=load("test.json", _mapping),
         codec=load("codec.json", _mapping),
+        export=load("export.json", _mapping),
         stages=load("stages.json", _mapping) or {},
         metrics=load("metrics.csv", _csv),
         timings=load("timings.csv", _csv),

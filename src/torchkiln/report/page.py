@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from torchkiln.errors import RunError
-from torchkiln.report import predictions, sections, words
+from torchkiln.report import exported, predictions, sections, words
 from torchkiln.report.material import Material, read
 from torchkiln.report.verdict import verdict
 from torchkiln.runs.directory import RunDirectory, write_atomic
@@ -66,6 +66,7 @@ def render(material: Material) -> str:
             slices=predictions.slices(material),
             data=sections.data(material),
             plan=sections.plan(material),
+            exported=exported.section(material.export),
             environment=sections.environment(material),
             epochs=sections.epochs(material),
             events=sections.events(material),

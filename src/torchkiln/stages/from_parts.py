@@ -118,8 +118,8 @@ def job_of(
         return _job(task, net, planned.recipe, data, parts), planned.recipe, planned.decisions
     progress.stage("data", "looking at the first batch")
     data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
-    net = _net(parts, recipe)
-    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
+    net = net_of(parts, recipe)
+    task = None if training.is_own_module(net) else task_of(net, parts, recipe, data)
     return _job(task, net, recipe, data, parts), recipe, run.read_json("plan.json", {}).get("decisions", [])
 
 
@@ -143,8 +143,8 @@ def look(
     for finding in data.findings:
         progress.message(finding.text, finding.level)
     recipe = _sized(recipe, data)
-    net = _net(parts, recipe)
-    task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
+    net = net_of(parts, recipe)
+    task = None if training.is_own_module(net) else task_of(net, parts, recipe, data)
     planned = _plan(task, net, recipe, data, progress, anew)
     return data, net, task, planned
 
@@ -175,8 +175,8 @@ def resume(run: RunDirectory, parts: Parts | None, wish: going_on.Wish, progress
         recipe = going_on.checked_recipe(run, wish)
         data = own.read(parts.data, recipe.seed, recipe.data.worker_timeout)
         going_on.check_samples(run, data.lengths, wish, progress)
-        net = _net(parts, recipe)
-        task = None if training.is_own_module(net) else _task(net, parts, recipe, data)
+        net = net_of(parts, recipe)
+        task = None if training.is_own_module(net) else task_of(net, parts, recipe, data)
         write_resume(run, recipe, left, progress)
         return _go(run, task, net, recipe, data, parts, progress, begun, resume=True)
 
@@ -221,7 +221,9 @@ def _sized(recipe: Recipe, data: own.OwnData) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch_size": size})}) if size else recipe
 
 
-def _net(parts: Parts, recipe: Recipe) -> nn.Module:
+def net_of(parts: Parts, recipe: Recipe) -> nn.Module:
+    """The person's net, the very object or the one that the recipe names."""
+
     def build() -> nn.Module:
         net: nn.Module = parts.model if parts.model is not None else Custom(recipe).build()
         return net
@@ -231,7 +233,7 @@ def _net(parts: Parts, recipe: Recipe) -> nn.Module:
     return jobs.build_net(recipe, build)
 
 
-def _task(net: nn.Module, parts: Parts, recipe: Recipe, data: own.OwnData) -> Custom:
+def task_of(net: nn.Module, parts: Parts, recipe: Recipe, data: own.OwnData) -> Custom:
     """The task, with what the first batch shows of outputs and targets."""
     task = Custom(recipe)
     if parts.loss is not None and not isinstance(parts.loss, str):

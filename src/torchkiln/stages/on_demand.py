@@ -12,8 +12,15 @@ import importlib
 import importlib.util
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from torchkiln.errors import MissingExtra, RunFailed
+from torchkiln.runs import environment
+from torchkiln.runs.directory import FULL_DISK, RECIPE
 
 PACKAGE = "torchmetrics"
 PIECES = {"Metric": "metric", "MetricCollection": "collections", "__version__": "__about__"}
@@ -71,3 +78,33 @@ def load_training() -> None:
     finally:
         if collects:
             gc.enable()
+
+
+@contextmanager
+def training_extra() -> Iterator[None]:
+    """Imports what trains; a missing torch or Lightning is answered with the extra that brings it."""
+    environment.spare_waiting()
+    try:
+        load_training()
+        yield
+    except ModuleNotFoundError as error:
+        brings = {"torch": "train", "torchvision": "train", "lightning": "train", "sklearn": "train",
+                  "psutil": "train", "safetensors": "train", "tokenizers": "train", "transformers": "text",
+                  "timm": "timm", "onnx": "export", "onnxscript": "export"}  # fmt: skip
+        name = (error.name or "").partition(".")[0]
+        if name not in brings:
+            raise
+        raise MissingExtra(name, brings[name]) from error
+
+
+@contextmanager
+def full_disk(run: Path) -> Iterator[None]:
+    """One sentence where the disk is full, with how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        onward = f"torchkiln fit --resume {run}" if (run / RECIPE).is_file() else "start again"
+        raise RunFailed(f"the disk is full{where}; make room, then: {onward}") from error

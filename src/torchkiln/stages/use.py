@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import polars as pl
 from torch import nn
 
+from torchkiln.bundle import archive, files
 from torchkiln.codec.base import Codec
 from torchkiln.data import inputs as new_inputs
 from torchkiln.data import sources
@@ -26,6 +29,7 @@ from torchkiln.training import fit as training
 from torchkiln.training import settings
 from torchkiln.training.devices import available
 from torchkiln.training.prepare import make_store, read, target_column
+from torchkiln.training.state_files import load_tensors
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Trained:
     net: nn.Module
     codec: Codec
     device: str
+    weights: Path
+    """The file that they were read from."""
 
 
 def load(run: RunDirectory) -> Trained:
@@ -58,9 +64,34 @@ def load(run: RunDirectory) -> Trained:
         ) from error
     task: Task = task_class(recipe, codec)
     net = task.build(fresh=False)
-    training.load_best(net, run)
+    weights = training.load_best(net, run) / "weights.safetensors"
     device = available(recipe.train.device)
-    return Trained(recipe, task, net.to(device), codec, device)
+    return Trained(recipe, task, net.to(device), codec, device, weights)
+
+
+def rebuild(bundle: Path) -> nn.Module:
+    """The net of a bundle with its trained weights, in eval mode.
+
+    Raises:
+        BundleError: A file is not what was written.
+        RunError: The net was an object from Python, which no file can bring back.
+    """
+    if bundle.is_file():
+        folder = archive.unpack(bundle)
+        try:
+            return rebuild(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    files.check(bundle)
+    recipe = recipes.load(bundle / RECIPE, check_paths=False)
+    kept = bundle / "codec.json"
+    codec = Codec.from_state(json.loads(kept.read_bytes()), bundle) if kept.is_file() else None
+    if codec is None and not recipe.model.class_path:
+        raise RunError(f"{bundle} is of a net that was an object in Python: make one like it, and load "
+                       f"{bundle / 'weights.safetensors'} into it")  # fmt: skip
+    net: nn.Module = load_task(recipe.task)(recipe, codec).build(fresh=False)
+    training.load_weights(net, load_tensors(bundle / "weights.safetensors"), bundle)
+    return net.eval()
 
 
 def test(run: RunDirectory, data: str | Path | None, progress: Progress) -> dict[str, Any]:
@@ -73,7 +104,7 @@ def test(run: RunDirectory, data: str | Path | None, progress: Progress) -> dict
     """
     trained = load(run)
     progress.stage("test", "testing the best weights")
-    own = _own_data(run, trained.recipe)
+    own = own_data(run, trained.recipe)
     if data is None:
         if isinstance(own, KilnError):
             raise own
@@ -100,7 +131,7 @@ def predict(run: RunDirectory, inputs: Any) -> pl.DataFrame:
     return pl.concat([frame.select("key"), trained.codec.target.decode(prediction)], how="horizontal")
 
 
-def _own_data(run: RunDirectory, recipe: Recipe) -> Source | KilnError:
+def own_data(run: RunDirectory, recipe: Recipe) -> Source | KilnError:
     """The data the run began with, or why it cannot be had."""
     try:
         source, _ = read(recipe)

@@ -6,9 +6,11 @@ import gc
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from torchkiln.errors import MissingExtra, RunFailed
 from torchkiln.stages import on_demand
 
 PROBE = """
@@ -65,3 +67,22 @@ def test_imports_leave_the_collector_as_it_was(on: bool) -> None:
         assert gc.isenabled() is on
     finally:
         (gc.enable if was else gc.disable)()
+
+
+def test_a_missing_part_is_answered_with_its_extra() -> None:
+    with pytest.raises(MissingExtra, match=r"torchkiln\[text\]"), on_demand.training_extra():
+        raise ModuleNotFoundError("x", name="transformers.models")
+    with pytest.raises(ModuleNotFoundError, match="x"), on_demand.training_extra():
+        raise ModuleNotFoundError("x", name="my_own_module")
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("task: custom\n")
+    for run, onward in ((tmp_path, "torchkiln fit --resume"), (tmp_path / "none", "start again")):
+        with (
+            pytest.raises(RunFailed, match=f"the disk is full at /a/b; make room, then: {onward}"),
+            on_demand.full_disk(run),
+        ):
+            raise OSError(28, "No space left on device", "/a/b")
+    with pytest.raises(PermissionError), on_demand.full_disk(tmp_path):
+        raise PermissionError(13, "denied")
