@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,9 +23,6 @@ from torchkiln.training.guarding import Guarding
 from torchkiln.training.module import KilnModule
 from torchkiln.training.trials import to_device
 
-if TYPE_CHECKING:
-    import lightning.pytorch as L
-
 NOT_HERE = ("R524",)
 """Rules for what our own nets are made for: they take raw pixels, and scale them themselves."""
 MOST_SAMPLES = 32
@@ -43,7 +39,7 @@ def guard(*, json: str | Path | None = None, quiet: bool = False) -> Guard:
     return Guard(json=json, quiet=quiet)
 
 
-def callbacks(*, json: str | Path | None = None, quiet: bool = False) -> list[L.Callback]:
+def callbacks(*, json: str | Path | None = None, quiet: bool = False) -> list[Guarding]:
     """The same for a Lightning script: `L.Trainer(callbacks=torchkiln.callbacks())`."""
     return [Guarding(Guard(json=json, quiet=quiet))]
 
