@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torchkiln.stages import from_parts
 
-lint, rule, rules = asking.lint, asking.rule, asking.rules
+lint, rule, rules, diagnose, ready = asking.lint, asking.rule, asking.rules, asking.diagnose, asking.ready
 
 
 class Run:

@@ -47,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words behind `torchkiln`; by default those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words or os.environ.get("TORCHKILN_DEBUG", "0") not in ("", "0")
-    words = [word for word in words if word != "--debug"]
+    own = words.index("--") if "--" in words else len(words)  # behind it stands somebody else's command
+    debug = "--debug" in words[:own] or os.environ.get("TORCHKILN_DEBUG", "0") not in ("", "0")
+    words = [word for word in words[:own] if word != "--debug"] + words[own:]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal's poor encoding is no reason to stop

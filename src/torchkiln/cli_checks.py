@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from torchkiln.errors import RecipeError
 
 checks = typer.Typer()
 
@@ -43,6 +46,75 @@ def lint(
 
 def _list(words: str) -> list[str]:
     return [word.strip() for word in words.split(",") if word.strip()]
+
+
+class _Commanded(TyperCommand):
+    """Keeps the words behind `--`, a program's command, as they are."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["command"] = args[at + 1 :] if at < len(args) else None
+        return super().parse_args(ctx, args[:at])
+
+
+@checks.command(
+    cls=_Commanded,
+    epilog="torchkiln diagnose train.log, or: torchkiln diagnose -- python train.py",
+)
+def diagnose(
+    context: typer.Context,
+    log: Annotated[
+        Path | None, typer.Argument(metavar="[LOG | -- COMMAND...]", help="A log, - for stdin; or a command to run.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Name the cause of a failure and its mend, from a log or by running a program; its exit code is kept."""
+    from torchkiln import api
+    from torchkiln.checks.diagnose import words
+
+    command = context.meta["command"]
+    if (log is None) == (not command):
+        raise RecipeError("diagnose takes a log or a command: torchkiln diagnose train.log, or torchkiln diagnose -- "
+                          "python train.py")  # fmt: skip
+    found = api.diagnose(log, command=command, stdout=sys.stderr if as_json else None)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    if as_json:
+        print_json([one.as_json() for one in found.findings])
+    elif log is not None or found.code:
+        typer.echo("\n".join(words.text(found)), err=log is None)
+    if found.code:
+        raise typer.Exit(found.code)
+
+
+@checks.command(epilog="torchkiln ready runs/flowers --fail-on C103,C105 --waive C117='data is our own'")
+def ready(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+    fail_on: Annotated[
+        str, typer.Option(metavar="ITEMS", help="Exit with 1 if one of these fails: C for all, or C103,C105.")
+    ] = "",
+    waive: Annotated[
+        list[str] | None, typer.Option(metavar="ITEM=REASON", help="Let an item be; the reason is kept in the run.")
+    ] = None,
+    rollback: Annotated[Path | None, typer.Option(metavar="RUN|BUNDLE", help="The version to go back to.")] = None,
+    resumed: Annotated[Path | None, typer.Option(metavar="RUN", help="A resumed copy, to be compared.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The production checklist of a run: each item with its evidence, or the command that makes it."""
+    from torchkiln import api
+    from torchkiln.checks.ready import checklist, words
+
+    reasons = dict(one.partition("=")[::2] for one in waive or [])
+    if any("=" not in one for one in waive or []):
+        raise RecipeError("--waive takes an item and a reason: --waive C117='the data is our own'")
+    lines = api.ready(run, waive=reasons, rollback=rollback, resumed=resumed)
+    failing = checklist.failing(lines, _list(fail_on)) if fail_on else []
+    if as_json:
+        print_json([one.finding().as_json() for one in lines])
+    else:
+        typer.echo("\n".join(words.text(lines)))
+    if failing:
+        raise typer.Exit(1)
 
 
 class _JsonAlone(TyperCommand):

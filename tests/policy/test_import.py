@@ -29,6 +29,8 @@ LIGHT = {
     "torchkiln lint": "run('lint', str(folder / 'train.py'), '--format', 'sarif')",
     "torchkiln rules": "run('rules')",
     "torchkiln guard": "run('guard', '--', 'true')",
+    "torchkiln ready": "run('ready', str(folder / 'first'), '--json')",
+    "torchkiln diagnose": "run('diagnose', str(folder / 'train.log'))",
     "a bundle": f"from torchkiln import bundle; bundle.load(folder / 'bundle').predict({bundles.RECORD})",
     "torchkiln bench": "run('bench', str(folder / 'bundle'), '--seconds', '0.1', '--json')",
     "torchkiln compare": "run('compare', str(folder / 'first'), str(folder / 'second'), '--json')",
@@ -56,6 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     (folder / "rows.csv").write_text("x,y\n1,no\n2,yes\n", encoding="utf-8")
     (folder / "train.py").write_text("import torch\nx = torch.zeros(3)\n", encoding="utf-8")
+    (folder / "train.log").write_text("RuntimeError: CUDA out of memory.\n", encoding="utf-8")
     bundles.table(folder / "bundle")
     for name, score in (("first", 0.7), ("second", 0.8)):
         write_run(folder / name, recipe, score)

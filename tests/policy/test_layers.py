@@ -46,6 +46,8 @@ TORCH = ("torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning
 # Parts of rooms that must run on the base install too.
 PARTS_WITHOUT_TORCH = (
     "torchkiln.checks.lint",
+    "torchkiln.checks.diagnose",
+    "torchkiln.checks.ready",
     "torchkiln.checks.asking",
     "torchkiln.checks.catalogue",
     "torchkiln.checks.finding",

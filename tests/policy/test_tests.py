@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 def expected(source: Path) -> set[str]:
     """`data/source.py` -> `data/test_source.py`; a leading underscore of the module is dropped.
 
-    The rules of lint are tested by the table in tests/contract, which asks for cases of each.
+    Rules are tested by the tables in tests/contract, which ask for cases of each.
     """
     return {
         str(path.relative_to(source).with_name(f"test_{path.stem.lstrip('_')}.py"))

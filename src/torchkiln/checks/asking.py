@@ -5,16 +5,18 @@ Nothing of the checks is imported before it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from torchkiln.errors import RecipeError
 from torchkiln.registry import did_you_mean
 
 if TYPE_CHECKING:
     from torchkiln.checks.catalogue import Page
+    from torchkiln.checks.diagnose.match import Diagnosis
     from torchkiln.checks.lint.run import Report
+    from torchkiln.checks.ready.checklist import Line
 
 
 def lint(
@@ -55,6 +57,51 @@ def lint(
         found = run.lint(given, wanted)
         found.notes.append(f"{mended.counts.total()} mended in {len(mended.files)} files")
     return found
+
+
+def diagnose(
+    log: str | Path | BaseException | None = None, *, command: Sequence[str] = (), stdout: IO[Any] | None = None
+) -> Diagnosis:
+    """Name the causes of a failure and their mends.
+
+    Args:
+        log: A log, which is only read (`-` is stdin); or an exception that was caught.
+        command: A program to run in place of a log; how it ends is diagnosed.
+        stdout: Where the program's stdout goes; None leaves it where ours goes.
+
+    Returns:
+        The likeliest cause first in `findings`, none where it is not known; a program's exit code is in `code`.
+
+    Raises:
+        DataError: The log is none, or there is no such command.
+    """
+    from torchkiln.checks.diagnose import command as running
+    from torchkiln.checks.diagnose import match
+
+    if isinstance(log, BaseException):
+        return match.of_error(log)
+    return running.of_command(command, stdout) if log is None else running.of_file(log)
+
+
+def ready(
+    run: str | Path, *, waive: Mapping[str, str] | None = None, rollback: str | Path | None = None,
+    resumed: str | Path | None = None,
+) -> list[Line]:  # fmt: skip
+    """The production checklist of a run, each item with its evidence or the command that makes it.
+
+    Args:
+        run: The run directory; the three below are kept in its ready.json.
+        waive: Item to the reason for which it need not hold; an empty reason takes a waiver back.
+        rollback: The run or bundle to go back to.
+        resumed: A copy of the run that was interrupted and resumed, to be compared with it.
+
+    Raises:
+        RecipeError: There is no such item.
+        RunError: It is no run.
+    """
+    from torchkiln.checks.ready import checklist
+
+    return checklist.check(run, waive=waive, rollback=rollback, resumed=resumed)
 
 
 def rules() -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from torchkiln.errors import RecipeError
 from torchkiln.registry import did_you_mean
 
 HEADINGS = ("What", "Why", "Bad", "Good", "Fix", "How sure")
-PLACES = {"lint": "lint/rules", "guard": "guard/rules"}
+PLACES = {"lint": "lint/rules", "guard": "guard/rules", "diagnose": "diagnose/rules", "ready": "ready/rules"}
 """Wing to the folder of its rules, below this one: one module a rule, named for its id."""
 KINDS = {**TIERS, **TRIED}
 
@@ -99,16 +99,17 @@ def page(rule: str) -> Page:
 
 
 def chosen(words: list[str] | tuple[str, ...]) -> set[str]:
-    """The rules that ids or beginnings of ids (`E`, `P3`, `W113`) name.
+    """The rules of lint that ids or beginnings of ids (`E`, `P3`, `W113`) name.
 
     Raises:
         RecipeError: A word names none.
     """
     found: set[str] = set()
+    known = [rule for rule, page in pages().items() if page.wing == "lint"]
     for word in words:
-        named = {rule for rule in pages() if rule.startswith(word.upper())} if word else set()
+        named = {rule for rule in known if word and rule.startswith(word.upper())}
         if not named:
-            raise RecipeError(f"no rule begins with {word!r}{did_you_mean(word.upper(), pages())}")
+            raise RecipeError(f"no rule begins with {word!r}{did_you_mean(word.upper(), known)}")
         found |= named
     return found
 

@@ -12,7 +12,7 @@ TIERS = {
     "P": "performance",
     "S": "style and reproducibility",
 }
-TRIED = {"R": "silent error while training"}
+TRIED = {"R": "silent error while training", "X": "failure", "C": "item of the checklist"}
 """Kinds of rules that give a state, by the letter of their ids."""
 STATES = ("PASS", "WARN", "FAIL")
 

@@ -147,7 +147,8 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
             raise RunError(f"{run.path / 'checkpoints'} holds the state of another model: {_keys(error)}; put its own "
                            "checkpoints back") from error  # fmt: skip
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        raise RunFailed(f"training failed: {type(error).__name__}: {first}; the run is kept: {again}") from error
+        raise RunFailed(f"training failed: {type(error).__name__}: {first}{_likely(error)}; the run is kept: "
+                        f"{again}") from error  # fmt: skip
     finally:
         del os.environ[CHILD], os.environ[CHILD_RESUMES]
     if jobs.shard(recipe).rank > 0:
@@ -157,6 +158,17 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
         run.write_json("plan.json", {**run.read_json("plan.json", {}), "compiled": graphs.counted()})
     note_time(run, "train_seconds", time.perf_counter() - begun)
     run.finish("fit")
+
+
+def _likely(error: Exception) -> str:
+    """`; likely: cause and mend`, where the class of a failure is known."""
+    from torchkiln.checks.diagnose import match, words  # here, since a run that ends well needs none of it
+
+    try:
+        found = match.of_error(error).findings
+    except Exception:  # what helps with one failure is no reason for another
+        return ""
+    return f"; likely: {words.sentence(found[0])}" if found else ""
 
 
 def _keys(error: Exception) -> str:

@@ -27,3 +27,10 @@ def test_schemas_by_name() -> None:
     assert torchkiln.schema("findings")["type"] == "array" and torchkiln.schema()["type"] == "object"
     with pytest.raises(RecipeError, match="did you mean 'findings'"):
         torchkiln.schema("finding")
+
+
+def test_a_diagnosis_of_an_exception_or_a_log(tmp_path: Path) -> None:
+    file = tmp_path / "train.log"
+    file.write_text("IndexError: Target 3 is out of bounds.\n")
+    for what in (file, IndexError("Target 3 is out of bounds.")):
+        assert [one.rule for one in asking.diagnose(what).findings] == ["X401"]

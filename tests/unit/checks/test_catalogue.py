@@ -10,7 +10,8 @@ from torchkiln.errors import RecipeError
 
 def test_tiers_stand_in_their_order() -> None:
     tiers = [page.tier for page in catalogue.pages().values()]
-    assert "".join(dict.fromkeys(tiers)) == "EWDPSR" and len(tiers) > 50
+    assert tiers == sorted(tiers, key=list(catalogue.KINDS).index) and len(tiers) > 50
+    assert {"E", "X"} <= set(tiers)
 
 
 def test_a_page_has_its_parts() -> None:
@@ -27,7 +28,7 @@ def test_an_unknown_rule_is_answered_with_the_nearest() -> None:
 def test_beginnings_name_rules() -> None:
     assert {"E101", "W113"} <= catalogue.chosen(["E", "W113"]) and "W119" not in catalogue.chosen(["E", "W113"])
     with pytest.raises(RecipeError, match="no rule begins with"):
-        catalogue.chosen(["X9"])
+        catalogue.chosen(["X9"])  # rules of diagnose, which lint does not apply
 
 
 def test_a_page_with_other_headings_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 import torchkiln
 from torchkiln.errors import RunFailed
+from torchkiln.stages import run
 
 QUICK = {"train.epochs": 3, "train.threads": 1, "train.precision": "32", "data.workers": 0, "train.batch_size": 10,
          "train.checkpoint_every": 2}  # fmt: skip
@@ -50,6 +51,12 @@ def test_an_exception_of_the_persons_net_is_one_sentence_and_the_run_goes_on_fro
         fit(tmp_path / "r", net)
     resumed = torchkiln.fit(model=Failing(4, 2), loss="cross_entropy", data=datasets(), resume=tmp_path / "r")
     assert resumed.scores["metrics"] == whole["metrics"]
+
+
+def test_the_likely_cause_of_a_failure_is_said() -> None:
+    said = run._likely(IndexError("Target 3 is out of bounds."))
+    assert said.startswith("; likely: a class index is not below the number of classes (X401): ")
+    assert run._likely(KeyError("a")) == ""
 
 
 def test_seconds_are_kept_apart_from_the_scores(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_safe_mends_alone_unless_asked(tmp_path: Path) -> None:
     assert "    optimizer.zero_grad()\n    loss.backward()" in mended(LOOP, path, unsafe=True)
 
 
-@pytest.mark.parametrize("rule", catalogue.pages())
+@pytest.mark.parametrize("rule", [r for r, page in catalogue.pages().items() if page.wing == "lint"])
 def test_a_mend_parses_removes_its_finding_and_is_done_once(rule: str, tmp_path: Path) -> None:
     """Whatever of the pages' bad examples is mended."""
     path = tmp_path / "bad.py"
