@@ -22,7 +22,9 @@ __all__ = [
 
 _HOMES = {
     "KilnError": "torchkiln.errors",
+    "callbacks": "torchkiln.stages.guarding",
     "export": "torchkiln.api",
+    "guard": "torchkiln.stages.guarding",
     "load": "torchkiln.api",
     "serve": "torchkiln.serving.start",
 }
@@ -41,4 +43,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted({*__all__, *_HOMES, "__version__"})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 checks = typer.Typer()
 
@@ -42,6 +43,42 @@ def lint(
 
 def _list(words: str) -> list[str]:
     return [word.strip() for word in words.split(",") if word.strip()]
+
+
+class _JsonAlone(TyperCommand):
+    """Takes `--json` without a file as one that is printed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ours = args[: args.index("--")] if "--" in args else args
+        for place, word in enumerate(ours):
+            if word == "--json" and ([*args, "--"][place + 1]).startswith("-"):
+                args = [*args[: place + 1], "-", *args[place + 1 :]]
+            elif not word.startswith("-") and ours[place - 1 : place] != ["--json"]:
+                break
+        return super().parse_args(ctx, args)
+
+
+@checks.command(
+    cls=_JsonAlone,
+    epilog="torchkiln guard -- python train.py, or: torchkiln guard --json found.json --strict -- torchrun train.py",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def guard(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="As in a shell.", show_default=False)],
+    json_to: Annotated[
+        str | None,
+        typer.Option(
+            "--json", metavar="[FILE]", help="Write what is found as JSON; without FILE print it, and nothing else."
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where something is wrong for certain.")] = False,
+) -> None:
+    """Run a training program and watch it for silent errors; the exit code is the program's own."""
+    from torchkiln.checks.guard import launch
+
+    code = launch.command_line(command, json_to=json_to, strict=strict)
+    if code:
+        raise typer.Exit(code)
 
 
 @checks.command()

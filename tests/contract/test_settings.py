@@ -55,6 +55,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "stochastic weight averaging": {"train": {"swa": 0.5}},
     "kept checkpoints": {"train": {"keep_every": 6, "checkpoint_every": 3}},
     "batches that are not finite left out": {"train": {"not_finite": "skip"}},
+    "not guarded": {"train": {"guard": False}},
     "elastic": {"train": {"exact": "elastic", "shards": 2}},
     "unreadable samples left out": {
         "data": {"store": "stream", "workers": 1, "unreadable": "skip", "worker_timeout": 60}

@@ -8,13 +8,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchkiln.checks.finding import TIERS
+from torchkiln.checks.finding import TIERS, TRIED
 from torchkiln.errors import RecipeError
 from torchkiln.registry import did_you_mean
 
 HEADINGS = ("What", "Why", "Bad", "Good", "Fix", "How sure")
-PLACES = {"lint": "lint/rules"}
+PLACES = {"lint": "lint/rules", "guard": "guard/rules"}
 """Wing to the folder of its rules, below this one: one module a rule, named for its id."""
+KINDS = {**TIERS, **TRIED}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Page:
     Args:
         id: Such as E101.
         title: What the rule finds, in a few words.
-        wing: Who applies it: lint.
+        wing: Who applies it, of PLACES.
         module: The dotted name of its module.
         sections: The text under each of HEADINGS.
     """
@@ -65,7 +66,7 @@ class Page:
 
     def markdown(self) -> str:
         """The whole page."""
-        parts = [f"# {self.id}: {self.title}", f"{TIERS[self.tier].capitalize()}, found by `torchkiln {self.wing}`."]
+        parts = [f"# {self.id}: {self.title}", f"{KINDS[self.tier].capitalize()}, found by `torchkiln {self.wing}`."]
         for heading in HEADINGS:
             parts += [f"## {heading}", self.sections[heading]]
         return "\n\n".join(parts) + "\n"
@@ -78,10 +79,9 @@ def pages() -> dict[str, Page]:
     here = Path(__file__).parent
     for wing, place in PLACES.items():
         for file in sorted((here / place).glob("[a-z][0-9][0-9][0-9]_*.py")):
-            module = ".".join(("torchkiln.checks", *place.split("/"), file.stem))
-            page = _read(file, wing, module)
+            page = _page_of(file, wing, place)
             found[page.id] = page
-    order = "".join(TIERS)
+    order = "".join(KINDS)
     return dict(sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0])))
 
 
@@ -91,10 +91,11 @@ def page(rule: str) -> Page:
     Raises:
         RecipeError: There is no such rule.
     """
-    found = pages().get(rule.upper())
-    if found is None:
-        raise RecipeError(f"there is no rule {rule!r}{did_you_mean(rule.upper(), pages())}")
-    return found
+    if re.fullmatch(r"[A-Za-z]\d{3}", rule):  # one alone is had much sooner than all
+        for wing, place in PLACES.items():
+            for file in (Path(__file__).parent / place).glob(f"{rule.lower()}_*.py"):
+                return _page_of(file, wing, place)
+    raise RecipeError(f"there is no rule {rule!r}{did_you_mean(rule.upper(), pages())}")
 
 
 def chosen(words: list[str] | tuple[str, ...]) -> set[str]:
@@ -110,6 +111,11 @@ def chosen(words: list[str] | tuple[str, ...]) -> set[str]:
             raise RecipeError(f"no rule begins with {word!r}{did_you_mean(word.upper(), pages())}")
         found |= named
     return found
+
+
+@functools.cache
+def _page_of(file: Path, wing: str, place: str) -> Page:
+    return _read(file, wing, ".".join(("torchkiln.checks", *place.split("/"), file.stem)))
 
 
 def _read(file: Path, wing: str, module: str) -> Page:

@@ -12,6 +12,8 @@ TIERS = {
     "P": "performance",
     "S": "style and reproducibility",
 }
+TRIED = {"R": "silent error while training"}
+"""Kinds of rules that give a state, by the letter of their ids."""
 STATES = ("PASS", "WARN", "FAIL")
 
 

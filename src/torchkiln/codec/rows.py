@@ -1,26 +1,30 @@
 """Records of a table straight to arrays, for a request of a few rows: a data frame of one row costs ten times as much.
 
-The same arithmetic as `TableCodec.encode` in the same order, so the same bits. What is at all unusual (a date, a
+The same arithmetic as `TableCodec.encode` in the same order, so the same bits. What is at all unusual (a time of day, a
 string among numbers, a type that a request seldom has) is left to the usual way, which also says what is wrong.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from torchkiln.codec.base import Array, InputCodec
-from torchkiln.codec.table import BEARINGS, CategoryField, NumberField, Scaling, TableCodec
+from torchkiln.codec.table import BEARINGS, CategoryField, DateField, Field, NumberField, Scaling, TableCodec
 
 Records = Sequence[Mapping[str, Any]]
 MOST_ROWS = 256
 """Above, a data frame is as quick."""
 _CELLS = frozenset({float, int, type(None)})
+_DATE_FORMAT, _DATE = "%Y-%m-%d", re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_EPOCH = dt.date(1970, 1, 1).toordinal()
 _LARGEST = 2**53  # whole numbers up to here are the same as floats
 _NAN = math.nan
 
@@ -29,20 +33,19 @@ class RowReader:
     """Encodes records of a table without a data frame.
 
     Args:
-        codec: Of numbers and categories alone; see `of`.
+        codec: Of numbers, dates and categories alone; see `of`.
     """
 
     def __init__(self, codec: TableCodec) -> None:
-        numbers = [f for f in codec.fields if isinstance(f, NumberField)]
+        fields = [f for f in codec.fields if isinstance(f, NumberField | DateField)]
         self._fields = len(codec.fields)
-        self._numbers = _getter([f.column for f in numbers])
-        self._width = len(numbers)
-        self._numeric = _Columns([f.scaling for f in numbers])
-        self._indicators = [i for i, f in enumerate(numbers) if f.indicator]
-        columns = [f.column for f in numbers]
-        self._places = [
-            ([columns.index(p.longitude), columns.index(p.latitude)], _Columns(p.views)) for p in codec.places
-        ]
+        self._cells = _reader(fields)
+        scalings = [list(f.parts.values()) if isinstance(f, DateField) else [f.scaling] for f in fields]
+        starts = dict(zip([f.column for f in fields], accumulate(map(len, scalings), initial=0), strict=False))
+        self._numeric = _Columns([s for some in scalings for s in some])
+        self._width = sum(map(len, scalings))
+        self._indicators = [starts[f.column] for f in fields if f.indicator]
+        self._places = [([starts[p.longitude], starts[p.latitude]], _Columns(p.views)) for p in codec.places]
         self._categories = [_category(f) for f in codec.fields if isinstance(f, CategoryField)]
 
     @classmethod
@@ -50,7 +53,7 @@ class RowReader:
         """The reader of a codec; None where it has fields that need a data frame."""
         if not isinstance(codec, TableCodec):
             return None
-        return cls(codec) if all(isinstance(f, NumberField | CategoryField) for f in codec.fields) else None
+        return cls(codec) if all(map(_is_plain, codec.fields)) else None
 
     def read(self, records: Records) -> dict[str, Array] | None:
         """`numeric` and `categorical` as of the codec; None where the usual way must look.
@@ -62,7 +65,7 @@ class RowReader:
         if rows > MOST_ROWS:
             return None
         try:
-            cells = list(chain.from_iterable(map(self._numbers, records)))
+            cells = list(chain.from_iterable(map(self._cells, records)))
             codes = [[read(record[name]) for name, read in self._categories] for record in records]
         except (KeyError, TypeError, _Unusual):
             return None
@@ -126,10 +129,46 @@ class _Unusual(Exception):
     """A cell that the usual way must read."""
 
 
-def _getter(columns: list[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+def _is_plain(field: Field) -> bool:
+    if isinstance(field, DateField):  # a date of this form is read by the first format, whatever the others are
+        return field.formats[0] == _DATE_FORMAT and bool(field.parts)
+    return isinstance(field, NumberField | CategoryField)
+
+
+def _reader(fields: Sequence[NumberField | DateField]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """From a record to its numbers, a date taken apart; None where missing."""
+    columns = [f.column for f in fields]
+    if any(isinstance(f, DateField) for f in fields):
+        readers = [(f.column, list(f.parts) if isinstance(f, DateField) else None) for f in fields]
+
+        def read(record: Mapping[str, Any]) -> list[Any]:
+            cells: list[Any] = []
+            for column, parts in readers:
+                if parts is None:
+                    cells.append(record[column])
+                else:
+                    cells += _date(record[column], parts)
+            return cells
+
+        return read
     if len(columns) > 1:
         return itemgetter(*columns)
     return (lambda record: (record[columns[0]],)) if columns else lambda record: ()
+
+
+def _date(value: Any, parts: Sequence[str]) -> list[float | None]:
+    """The parts of a date, each a number of `DATE_PARTS`."""
+    if value is None:
+        return [None] * len(parts)
+    if type(value) is not str or not _DATE.fullmatch(value):
+        raise _Unusual
+    try:
+        date = dt.date.fromisoformat(value)
+    except ValueError:
+        raise _Unusual from None
+    found = {"days": date.toordinal() - _EPOCH, "year": date.year, "month": date.month, "day": date.day,
+             "weekday": date.isoweekday(), "hour": 0}  # fmt: skip
+    return [float(found[part]) for part in parts]
 
 
 def _category(field: CategoryField) -> tuple[str, Callable[[Any], int]]:

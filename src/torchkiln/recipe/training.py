@@ -93,6 +93,8 @@ class Train(Section):
     """Steps between two recoverable checkpoints; auto goes by the clock."""
     keep_every: AtLeastOne | None = None
     """Steps between two checkpoints that are kept for good; null keeps the newest two and the best."""
+    guard: bool = True
+    """Try the first batch before training, and watch for silent errors; changes no bit of the result."""
     not_finite: Literal["stop", "skip"] = "stop"
     """What to do with a batch whose loss is NaN or infinite: stop, or go back and train without it."""
     exact: Literal["same", "elastic"] = "same"

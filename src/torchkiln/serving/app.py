@@ -209,6 +209,10 @@ class App:
                 headers.get(b"traceparent", b"").decode("latin-1")[:64], error,
             ))  # fmt: skip
 
+    async def _settled(self) -> None:
+        """Wait for what shadows compute."""
+        await asyncio.gather(*self._shadows)
+
     def _mirror(self, other: Served, call: Call, arrays: Any, deadline: float, found: Any) -> None:
         """Let another version compute the same, unless it is busy, and compare."""
         labels = (*other.labels, ("outcome", "dropped"))

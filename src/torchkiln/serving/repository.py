@@ -42,9 +42,7 @@ class Repository:
         for path in self.paths:
             for model in folders.found(path):
                 if model.name in self.models:
-                    raise InputError(
-                        f"{path}: a model of the name {model.name!r} is there already; name one: NAME={path}"
-                    )
+                    raise InputError(f"{path}: the name {model.name!r} is taken already; give another: NAME=PATH")
                 self.models[model.name] = model
         if not self.models:
             raise InputError(f"{self.paths[0]} holds no bundle; make one: torchkiln export RUN")
@@ -72,7 +70,7 @@ class Repository:
             model.settle()
             if not model.loaded:
                 raise next((fault for fault in faults if fault), InputError(f"{model.name}: --versions names none of "
-                           f"its versions {', '.join(model.paths)}"))  # fmt: skip
+                           f"its versions {', '.join(sorted(model.paths, key=order))}"))  # fmt: skip
 
     async def refresh(self, name: str) -> Model:
         """Look for versions of a model anew, load what is new or changed, and let go of what is not wanted.
@@ -123,7 +121,10 @@ class Repository:
             named = {*routing.aliases.values(), *routing.canary, *([routing.shadow] if routing.shadow else [])}
             for version in sorted(named):
                 if version not in model.paths:
-                    raise Refusal(422, f"{name} has no version {version[:80]!r}; it has {', '.join(model.paths)}")
+                    raise Refusal(
+                        422,
+                        f"{name} has no version {version[:80]!r}; it has {', '.join(sorted(model.paths, key=order))}",
+                    )
                 if version not in model.loaded and await self._replace(model, version):
                     raise Refusal(409, f"version {version} could not be loaded: {model.reasons[version]}")
             model.routing = routing

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import gc
 import json
+import logging
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from torchkiln.serving.limits import Limits
 from torchkiln.serving.metrics import Labels, Metrics
 from torchkiln.serving.refusal import Refusal
 
+logger = logging.getLogger("torchkiln.serving")
 INLINE_SECONDS = 3e-4
 """A largest batch that takes less is computed on the event loop itself: a thread would cost as much."""
 LONG_BODY = 1 << 16
@@ -33,6 +35,8 @@ CLOSE = 1e-4
 """How far an answer may lie from the golden one, of its size: other processors add up in another order."""
 DRIFT_ROWS = 512
 """Rows that are compared with the training data at once."""
+DRIFT_EVERY_PICTURE = 8
+"""Of so many pictures one is compared."""
 _TRIALS = 5
 
 
@@ -66,7 +70,7 @@ class Served:
         manifest, inputs = bundle.manifest, bundle.codec.inputs if bundle.codec else None
         self._drift = drift.read(bundle.path, inputs, bundle.schema["classes"], manifest.prediction_kind)
         self._drifting: list[tuple[Arrays, Outputs]] = []
-        self._drifting_rows = 0
+        self._drifting_rows = self._passed = 0
         self._by_status: dict[int, int] = {}
 
     def count(self, status: int, seconds: float) -> None:
@@ -91,10 +95,15 @@ class Served:
         """Keep what was asked and answered for the comparison with the training data; many at a time are counted."""
         if self._drift is None:
             return
-        # Of pictures the answers alone are compared, and their arrays are large.
-        self._drifting.append(({} if self.pictures else arrays, outputs))
-        self._drifting_rows += len(next(iter(outputs.values())))
-        if self._drifting_rows >= DRIFT_ROWS:
+        rows = len(next(iter(outputs.values())))
+        if self.pictures:  # their arrays are large and looking at all pixels costs: some stand for all
+            self._passed += rows
+            if self._passed < DRIFT_EVERY_PICTURE:
+                return
+            self._passed = 0
+        self._drifting.append((arrays, outputs))
+        self._drifting_rows += rows
+        if self._drifting_rows >= (DRIFT_ROWS // DRIFT_EVERY_PICTURE if self.pictures else DRIFT_ROWS):
             self._count_drift()
 
     def drift(self) -> dict[str, Any]:
@@ -102,13 +111,17 @@ class Served:
         if self._drift is None:
             return {}
         self._count_drift()
-        return self._drift.report()
+        return self._drift.report() if self._drift is not None else {}
 
     def _count_drift(self) -> None:
         kept, self._drifting, self._drifting_rows = self._drifting, [], 0
         if kept and self._drift is not None:
-            answers = {n: np.concatenate([outputs[n] for _, outputs in kept]) for n in kept[0][1]}
-            self._drift.add(joined([arrays for arrays, _ in kept]), answers)
+            try:
+                answers = {n: np.concatenate([outputs[n] for _, outputs in kept]) for n in kept[0][1]}
+                self._drift.add(joined([arrays for arrays, _ in kept]), answers)
+            except Exception:  # a person's own tensors may differ in form; requests must not suffer from it
+                logger.exception("drift of %s version %s is watched no more", self.name, self.version)
+                self._drift = None
 
     async def encode(self, records: Sequence[Mapping[str, Any]], size: int) -> Arrays:
         """Arrays of raw records; long ones in a thread.

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from torchkiln.serving import served
 from torchkiln.serving.app import App
@@ -54,7 +55,7 @@ class Worker(uvicorn.Server):
         connection = type("Connection", (Connection,), {"limits": settings.limits})
         context = settings.tls()
         config = uvicorn.Config(
-            app, http=connection, ws="none", loop="uvloop", lifespan="off", log_config=None, access_log=False,
+            app, http=connection, ws="none", lifespan="off", log_config=None, access_log=False,
             proxy_headers=False, server_header=False, interface="asgi3", backlog=2048,
             timeout_graceful_shutdown=1, ssl_context_factory=(lambda *_: context) if context else None,
         )  # fmt: skip
@@ -151,6 +152,7 @@ def run(
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT)
-    worker.run([listening])
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(worker.serve([listening]))
     worker.app.log.flush()
     worker.app.sample.log.flush()

@@ -19,7 +19,7 @@ from torchkiln.report.planned import sentences
 from torchkiln.runs import checkpoints, environment
 from torchkiln.runs.directory import CHILD, CHILD_RESUMES, RunDirectory
 from torchkiln.runs.progress import Progress
-from torchkiln.stages import going_on
+from torchkiln.stages import going_on, guarding
 from torchkiln.training import compiling, jobs, measuring, plan, settings
 from torchkiln.training import fit as training
 from torchkiln.training.devices import device_name
@@ -132,7 +132,7 @@ def train(run: RunDirectory, job: training.Job, recipe: Recipe, progress: Progre
     again = f"go on with: torchkiln fit --resume {run.path}"
     graphs = compiling.Compilations() if getattr(job.module, "compiled", ()) else None
     try:
-        with settings.applied(settings.of(recipe)):
+        with settings.applied(settings.of(recipe)), guarding.guarded(run, job, recipe, progress, resume):
             best = training.fit(job, recipe, run, progress, resume)
     except DataError as error:  # a file that went bad, or away, under way
         raise RunFailed(f"{error}; mend it, then {again}") from error

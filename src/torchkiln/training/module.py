@@ -103,9 +103,13 @@ class KilnModule(L.LightningModule):
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """A fresh optimizer, with the rates that the scheduler's shares are of."""
+        return self.optimizer_of(self.net)
+
+    def optimizer_of(self, net: nn.Module) -> torch.optim.Optimizer:
+        """The same for a copy of the net."""
         if self._make_optimizer:
-            return self._make_optimizer(self.net.parameters())
-        return build_optimizer(self.net, self.recipe.optimizer, self.recipe.train.precision)
+            return self._make_optimizer(net.parameters())
+        return build_optimizer(net, self.recipe.optimizer, self.recipe.train.precision)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
         """As the optimizer's own, without its entries for a profiler."""

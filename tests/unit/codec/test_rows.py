@@ -28,6 +28,7 @@ def fitted() -> TableCodec:
             "longitude": rng.uniform(0, 10, n),
             "skewed": np.exp(rng.normal(0, 3, n)),
             "gaps": [None if i % 5 == 0 else float(i % 17) for i in range(n)],
+            "since": [None if i % 9 == 0 else f"{1990 + i % 40}-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(n)],
             "town": [TOWNS[i % 4] for i in range(n)],
             "kind": [None if i % 6 == 0 else "ab"[i % 2] for i in range(n)],
         }
@@ -46,6 +47,7 @@ NUMBERS = st.one_of(
 RECORDS = st.fixed_dictionaries(
     {
         **dict.fromkeys(["latitude", "longitude", "skewed", "gaps"], NUMBERS),
+        "since": st.none() | st.dates().map(str),
         "town": st.sampled_from([*TOWNS, None]),
         "kind": st.sampled_from(["a", "b", None]),
     }
@@ -54,6 +56,7 @@ RECORDS = st.fixed_dictionaries(
 
 def test_the_codec_holds_all_that_is_to_be_held_equal() -> None:
     assert CODEC.places and CODEC.indicators and any(f.kind == "category" for f in CODEC.fields)
+    assert any(f.kind == "date" and f.indicator for f in CODEC.fields)  # type: ignore[union-attr]
     assert any(f.scaling.log for f in CODEC.fields if f.kind == "number")  # type: ignore[union-attr]
 
 
@@ -67,14 +70,22 @@ def test_the_bits_are_those_of_a_frame(records: list[dict[str, Any]]) -> None:
         return
     numbers = ["latitude", "longitude", "skewed", "gaps"]
     columns: dict[str, Any] = {n: pl.Series(n, [r[n] for r in records], pl.Float64, strict=False) for n in numbers}
-    columns |= {n: pl.Series(n, [r[n] for r in records], pl.String) for n in ("town", "kind")}
+    columns |= {n: pl.Series(n, [r[n] for r in records], pl.String) for n in ("since", "town", "kind")}
     expected = CODEC.encode(pl.DataFrame(columns))
     for name in ("numeric", "categorical"):
         assert found[name].dtype == expected[name].dtype and found[name].shape == expected[name].shape
         assert found[name].tobytes() == expected[name].tobytes()
 
 
-PLAIN = {"latitude": 1.0, "longitude": 2, "skewed": 3.5, "gaps": None, "town": "Ulm", "kind": None}
+PLAIN = {
+    "latitude": 1.0,
+    "longitude": 2,
+    "skewed": 3.5,
+    "gaps": None,
+    "since": "2020-02-29",
+    "town": "Ulm",
+    "kind": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +97,11 @@ PLAIN = {"latitude": 1.0, "longitude": 2, "skewed": 3.5, "gaps": None, "town": "
         {"gaps": float("nan")},
         {"latitude": float("inf")},
         {"latitude": 2**60},
+        {"latitude": 10**400},
+        {"since": "2021-02-29"},
+        {"since": "2020-02-29 10:00"},
+        {"since": "29.02.2020"},
+        {"since": 2020},
         {"town": " Ulm"},
         {"town": "Kiel"},
         {"town": "NA"},
@@ -115,7 +131,7 @@ def test_a_whole_number_is_a_name() -> None:
 
 
 def test_other_codecs_have_no_such_reader() -> None:
-    frame = pl.DataFrame({"when": [f"2020-01-{1 + i % 28:02}" for i in range(100)], "x": np.arange(100.0)})
+    frame = pl.DataFrame({"when": [f"{1 + i % 28:02}.01.2020" for i in range(100)], "x": np.arange(100.0)})
     dated = table_fit.fit(frame, np.arange(100) % 2, classes=True, exclude=[])[0]
     assert RowReader.of(dated) is None and RowReader.of(None) is None
     tokens = TokenCodec.fit(pl.DataFrame({"text": ["a b c", "d e f"]}), "text", 8, 300)

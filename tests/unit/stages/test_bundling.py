@@ -37,9 +37,7 @@ def test_a_folder_of_hugging_face_becomes_its_kind(made: subject.Subject) -> Non
     class Codec:
         inputs = Inputs()
 
-    recipe = made.recipe.model_copy(
-        update={"model": made.recipe.model.model_copy(update={"name": "hf:folders/my-bert"})}
-    )
+    recipe = made.recipe.model_copy(update={"model": made.recipe.model.model_copy(update={"name": "hf:/nets/my-bert"})})
     other = replace(made, recipe=recipe, codec=Codec())  # type: ignore[arg-type]
     assert bundling.without_places(other).model.name == "hf:bert"
 

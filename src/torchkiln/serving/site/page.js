@@ -31,19 +31,24 @@ async function begin() {
 }
 
 async function choose() {
-  model = models.find((m) => m.name === $("model").value);
+  const chosen = models.find((m) => m.name === $("model").value);
+  model = chosen;
+  delete document.body.dataset.model;
   picture = null;
   $("answer").replaceChildren();
   problem("");
   $("raw").textContent = "";
   $("state").textContent = model.default ? `version ${model.default}, ${model.task}` : "no version is loaded";
-  golden = (await get(`/v1/models/${model.name}/golden`)).golden;
+  const found = (await get(`/v1/models/${model.name}/golden`)).golden;
+  if (model !== chosen) return; // another was chosen meanwhile
+  golden = found;
   $("golden-label").hidden = !golden.length;
   $("golden").replaceChildren(make("option", "choose one", { value: "" }),
     ...golden.map((_, i) => make("option", `example ${i + 1}`, { value: i })));
   form();
   if (golden.length) { $("golden").value = "0"; fill(golden[0].record); }
   describe();
+  document.body.dataset.model = model.name;
 }
 
 const properties = () => model.schema?.request?.properties ?? {};
