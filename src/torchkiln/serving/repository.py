@@ -70,7 +70,7 @@ class Repository:
             model.settle()
             if not model.loaded:
                 raise next((fault for fault in faults if fault), InputError(f"{model.name}: --versions names none of "
-                           f"its versions {', '.join(sorted(model.paths, key=order))}"))  # fmt: skip
+                           f"its versions {_listed(model)}"))  # fmt: skip
 
     async def refresh(self, name: str) -> Model:
         """Look for versions of a model anew, load what is new or changed, and let go of what is not wanted.
@@ -249,3 +249,7 @@ def _drain(served: Served) -> None:
     task = asyncio.get_running_loop().create_task(drain())
     _draining.add(task)
     task.add_done_callback(_draining.discard)
+
+
+def _listed(model: Model) -> str:
+    return ", ".join(sorted(model.paths, key=order))

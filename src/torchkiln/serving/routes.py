@@ -71,6 +71,7 @@ class Desk:
             routes=self._routes(),
             exception_handlers={Refusal: _refused, HTTPException: _unknown, Exception: _failed},
         )
+        self._starlette.router.redirect_slashes = False  # a path is there or it is not
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._starlette(scope, receive, send)

@@ -8,6 +8,8 @@ from typing import Any
 import bundles
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from torchkiln import bundle
 from torchkiln.bundle import schema, tensors
@@ -83,3 +85,16 @@ def test_a_net_that_knows_no_padding_sees_none(tmp_path: Path) -> None:
     assert sorted(seen) == [(1, 3, 3), (2, 1, 3), (2, 2, 3)]
     with pytest.raises(RecordError, match=r"records\[0\]\.x: found 10 of them in dimension 1; accepted is numbers "):
         made.predict({"x": [[1, 1, 1]] * 10})
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.floats() | st.integers(-(10**40), 10**40), min_size=3, max_size=3), min_size=1, max_size=3))
+def test_the_short_way_for_lists_gives_what_the_long_one_gives(values: list[list[float]]) -> None:
+    found = []
+    for several in (values, [tuple(v) for v in values]):  # tuples go the long way
+        try:
+            made = read(several)
+            found.append((made.dtype, made.shape, made.tobytes()))
+        except Wrong as wrong:
+            found.append((wrong.record, wrong.found))
+    assert found[0] == found[1]

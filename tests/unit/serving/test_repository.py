@@ -64,7 +64,7 @@ def test_names_that_are_taken_and_versions_that_are_none(models: Path, tmp_path:
         repository(models, f"net={bundle}")
     with pytest.raises(InputError, match="none of its versions 1, 2, 3"):
         repository(models, policy="7")
-    with pytest.raises(Refusal, match="is it 'net'"):
+    with pytest.raises(Refusal, match="did you mean 'net'"):
         repository(models).get("nett")
 
 
