@@ -45,8 +45,8 @@ def check(run: Material) -> Answer:
         found = json.loads((run.bundle / "bench.json").read_text())
         best, machine = found["best"], found["machine"]
         row = next(r for r in found["rows"] if r["batch"] == best["batch"] and r["threads"] == best["threads"])
-        figures = f"{row['latency_ms']:.3g} ms, {row['rows_per_second']:,.0f} rows/s"
-        said = f"batch {row['batch']}: {figures} on {machine['cpu']}"
+        speed = f"{row['latency_ms']:.3g} ms, {row['rows_per_second']:,.0f} rows/s"
+        said = f"batch {row['batch']}: {speed} on {machine['cpu']}"
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return failed("the bundle was not timed (bench.json)", command)
     return passed(said)
