@@ -69,3 +69,23 @@ def test_what_a_systems_program_trains_is_the_same_for_all(tmp_path: Path) -> No
     with pytest.raises(peers.Enough):
         peers.raw(first)
     assert first.clock.found()["ms"] > 0
+
+
+def test_exports_say_which_data_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = module("export")
+    monkeypatch.setenv("TORCHKILN_DATA", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"export needs cifar10/test\.parquet: set TORCHKILN_DATA"):
+        export.resnet(tmp_path)
+    with pytest.raises(SystemExit, match=r"export needs california_housing/housing\.csv"):
+        export.table(tmp_path)
+
+
+def test_a_proof_that_is_too_slow_or_fails_is_below_its_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = module("export")
+    monkeypatch.setattr(export, "resnet", lambda folder: folder)
+    row = {"verdict": "proven", "over_std": 1e-6, "agreement": 1.0}
+    said = {"seconds": 59.0, "cpu": 80.0, "table": [row]}
+    for change, passed in (({}, True), ({"seconds": 61.0}, False), ({"table": [{**row, "verdict": "void"}]}, False)):
+        monkeypatch.setattr(export, "program", lambda *args, change=change: {**said, **change})
+        (figure,) = export.proof(tmp_path, tmp_path)
+        assert figure.passed is passed

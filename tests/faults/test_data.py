@@ -107,6 +107,9 @@ class Codec(InputCodec):
     def encode(self, frame):
         return {"x": frame.with_columns(pl.col("x").sort_by("y"))["x"].to_numpy()}
 
+    def specs(self):
+        return []
+
     def state(self):
         return {}
 

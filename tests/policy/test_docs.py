@@ -88,7 +88,7 @@ def unknown_keys(text: str) -> list[str]:
 
 
 OPEN = {"model.args", "model.init_args", "data.init_args", "loss.init_args"}
-NOT_KEYS = {"data.yaml", "model.onnx"}
+NOT_KEYS = {"data.yaml", "model.onnx", "model.torchscript.pt"}
 
 
 def test_keys_named_in_the_docs_exist() -> None:

@@ -76,7 +76,8 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready; None in place of what is not finite."""
-        found = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in asdict(self).items()}
+        found = {name: finite(value) for name, value in asdict(self).items()}
+        found["metric"] = {name: finite(value) for name, value in self.metric.items()}
         found["class_loss"] = list(self.class_loss or ()) or None
         return {k: v for k, v in found.items() if v not in ("", None, {})}
 
@@ -187,6 +188,11 @@ def deviation(reference: Array) -> float:
     columns = reference.reshape(len(reference), -1).astype(np.float64)
     with np.errstate(invalid="ignore"):
         return float(np.sqrt(columns.var(axis=0).mean())) if columns.size else 0.0
+
+
+def finite(value: Any) -> Any:
+    """None in place of a number that is not finite and so is no JSON."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def same_digits(first: float, second: float, digits: int = 4) -> bool:

@@ -26,6 +26,8 @@ BATCHES = (1, 2, 7, 64)
 LENGTHS = (1, 5, 32)
 """Lengths at which it is run, as far as the net was made for them."""
 
+_DETECTION = "torchvision.models.detection."
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -107,6 +109,11 @@ def of_module(
     Raises:
         ExportError: It gives something else than tensors.
     """
+    if any(type(part).__module__.startswith(_DETECTION) for part in net.modules()):
+        raise ExportError("the net cannot be exported: a detection net of torchvision takes a list of pictures and "
+                          "gives as many boxes as it finds, so its answers make no batch; the old exporter writes it "
+                          "for one picture at a time: torch.onnx.export(net, ([picture],), FILE, dynamo=False)"
+                         )  # fmt: skip
     module = _named(_OfModule, [spec.name for spec in specs])(_ready(net), specs, by_name, predicted).eval()
     if kind != "tensor":
         return Graph(module, specs, ["probabilities" if kind == "classes" else "value"], kind)

@@ -14,7 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from torchkiln.bundle.proof import GATES, Comparison, Gate, Truth, compare, deviation, different_arrays, distance
+from torchkiln.bundle.proof import (
+    GATES,
+    Comparison,
+    Gate,
+    Truth,
+    compare,
+    deviation,
+    different_arrays,
+    distance,
+    finite,
+)
 from torchkiln.codec.base import Array, Arrays, Ragged
 from torchkiln.errors import KilnError
 
@@ -98,7 +108,7 @@ class Trial:
             "verdict": self.verdict,
             "why": self.faults or [self.held_out.void] * bool(self.held_out.void),
             "held_out": self.held_out.as_json(),
-            "batch_sizes": {str(size): most for size, most in sorted(self.batches.items())},
+            "batch_sizes": {str(size): finite(most) for size, most in sorted(self.batches.items())},
             "extremes": None if self.extremes is None else self.extremes.as_json(),
             "refused": dict(zip(("held_out", "extremes"), ([len(r), *r[:3]] for r in self.refused), strict=True)),
             "codec": self.codec or "equal",

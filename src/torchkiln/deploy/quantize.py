@@ -187,7 +187,10 @@ def quantize(material: Material, out: Path, decided: Int8 | None = None) -> Int8
             a file that is kept or not by what the clock says would not be the same twice.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        maker = _Maker(material, Path(folder))
+        try:
+            maker = _Maker(material, Path(folder))
+        except Exception as error:  # of many kinds; the FP32 file is none the worse for it
+            return Int8(None, [], [f"it cannot be made ready: {_first_line(error)}"])
         found = decided or _chosen(maker)
         if found.kept:
             maker.make(found.kept, out)
@@ -212,8 +215,8 @@ def cpu_in_turns(runners: Mapping[str, Runner], feeds: Mapping[str, Array]) -> d
     """Median milliseconds of this thread's CPU a call, run A B A B, so that what the machine does meets all alike."""
     first = {}
     for name, run in runners.items():
-        run(feeds)  # makes ready
-        first[name] = _cpu(run, feeds, 1)
+        made_ready = _cpu(run, feeds, 1)
+        first[name] = made_ready if made_ready > _LEAST_SECONDS * _ROUNDS else _cpu(run, feeds, 1)
     calls = {name: max(1, round(_LEAST_SECONDS / max(took, 1e-6))) for name, took in first.items()}
     turn = sum(first[name] * calls[name] for name in runners)
     rounds = int(np.clip(_MOST_SECONDS / turn, _FEWEST_ROUNDS, _ROUNDS))
@@ -254,13 +257,16 @@ def _try(maker: _Maker, choice: Choice) -> Tried:
         run = runner(file, material.names)
         answer = computed(run, material.judged.arrays)
     except Exception as error:  # the quantiser and ONNX Runtime know operators that they cannot do in 8 bits
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return Tried(choice, {}, [f"it cannot be made: {said[:200]}"], {}, False)
+        return Tried(choice, {}, [f"it cannot be made: {_first_line(error)}"], {}, False)
     found = compare(material.judged.reference, answer, classes=material.classes, truth=material.truth)
     cpu = {str(size): maker.timed(run, size) for size in TIMED}
     most = GATES["int8"].cpu
     fast = most is None or min(own / plain for plain, own in cpu.values()) <= most
     return Tried(choice, found.as_json(), [*GATES["int8"].faults(found), *[found.void] * bool(found.void)], cpu, fast)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _choice(found: Mapping[str, Any]) -> Choice:

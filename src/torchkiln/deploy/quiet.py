@@ -21,7 +21,7 @@ def into(log: Path) -> Iterator[None]:
         for one in loggers:
             one.handlers, one.propagate = [handler], False
 
-        def told(message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
+        def told(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
             out.write(warnings.formatwarning(message, category, filename, lineno))
 
         try:

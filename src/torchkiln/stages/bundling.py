@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torchkiln.bundle import card, container, drift, examples, schema, triton
 from torchkiln.bundle import manifest as manifests
 from torchkiln.bundle.read import Bundle
 from torchkiln.bundle.session import Session
-from torchkiln.codec.base import Axis
+from torchkiln.codec.base import Array, Arrays, Axis
 from torchkiln.data.source import SPLITS
 from torchkiln.deploy import extremes
 from torchkiln.deploy.files import Written
@@ -69,14 +69,20 @@ def write_schema(subject: Subject, folder: Path, outputs: Sequence[Mapping[str, 
     return found
 
 
-def write_reference(subject: Subject, folder: Path) -> None:
-    """reference.json: the shape of the training rows and of what the net says of them."""
+def write_reference(subject: Subject, folder: Path, predict: Callable[[Arrays], Array]) -> None:
+    """reference.json: the shape of the training rows and of what the net says of them.
+
+    Args:
+        subject: What is exported.
+        folder: Of the bundle.
+        predict: The net, or a file that is proven to answer as it does.
+    """
     train = subject.rows("train")
     if not len(train):
         return
     pictures = subject.codec is not None and subject.codec.inputs.kind == "image"
     arrays = subject.encode(train[spread(len(train), REFERENCE_PICTURES if pictures else REFERENCE_ROWS)])
-    answers = {subject.graph.outputs[0]: subject.predict(arrays)}
+    answers = {subject.graph.outputs[0]: predict(arrays)}
     inputs = subject.codec.inputs if subject.codec else None
     found = drift.make(inputs, arrays, answers, subject.classes, subject.graph.prediction_kind)
     RunDirectory(folder).write_json("reference.json", found)

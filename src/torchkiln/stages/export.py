@@ -109,7 +109,7 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         parity = {**proof.parity, "test": final}
         RunDirectory(draft.path).write_json("parity.json", parity)
         bundling.write_proof(subject, draft.path, proving.ways(case).served, wish.include_rows)
-        bundling.write_reference(subject, draft.path)
+        bundling.write_reference(subject, draft.path, proving.quickest(proof, case))
         rows = proof.rows(draft.path)
         parts = bundling.manifest(subject, proof.written, proof.proven)
         bundling.write_golden(subject, draft.path, parts, asked)

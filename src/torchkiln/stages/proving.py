@@ -18,12 +18,25 @@ import torch
 
 from torchkiln import randomness
 from torchkiln.bundle import manifest, records
-from torchkiln.bundle.proof import Truth
-from torchkiln.codec.base import Codec
+from torchkiln.bundle.proof import Truth, finite
+from torchkiln.codec.base import Arrays, Codec
 from torchkiln.deploy import extremes, fresh, quantize
 from torchkiln.deploy.files import Written
 from torchkiln.deploy.graph import joined
-from torchkiln.deploy.prove import Runner, Sample, Trial, Ways, batch, by_length, prove, sample, samples, spread
+from torchkiln.deploy.prove import (
+    Runner,
+    Sample,
+    Trial,
+    Ways,
+    batch,
+    by_length,
+    computed,
+    prove,
+    sample,
+    samples,
+    spread,
+)
+from torchkiln.errors import ExportError, RunError
 from torchkiln.evaluation import scores
 from torchkiln.stages.subject import Subject
 from torchkiln.tasks._base import Array
@@ -71,7 +84,7 @@ class Proof:
                 "bytes": (folder / one.file).stat().st_size,
                 "verdict": self.trials[one.form].verdict,
                 "why": self.trials[one.form].as_json()["why"],
-                "over_std": self.trials[one.form].held_out.over_std,
+                "over_std": finite(self.trials[one.form].held_out.over_std),
                 "agreement": self.trials[one.form].held_out.agreement,
                 "cpu_ms": self.evidence["cpu_ms"][one.form],
             }
@@ -104,10 +117,15 @@ def prove_files(case: Case, written: Sequence[Written], *, int8: bool) -> Proof:
     Args:
         written: Made from the run's net.
         int8: Whether to try it.
+
+    Raises:
+        ExportError: There are no validation rows.
     """
     subject = case.subject
     both = ways(case)
     frame = subject.rows("val")
+    if not len(frame):
+        raise ExportError("the proof cannot be made: the validation split has no rows")
     truth = _truth(subject, frame)
     odd = _extremes(subject, both)
     files, tried = list(written), None
@@ -173,6 +191,15 @@ def runner(one: Written, case: Case) -> Runner:
     return run
 
 
+def quickest(proof: Proof, case: Case) -> Callable[[Arrays], Array]:
+    """What answers as the net does, in FP32, at the least cost: the ONNX file where it is proven, else the net."""
+    plain = next((one for one in proof.written if one.form == "onnx" and proof.proven["onnx"]), None)
+    if plain is None:
+        return case.subject.predict
+    run = runner(plain, case)
+    return lambda arrays: computed(run, arrays)
+
+
 def _quantized(case: Case, plain: Written, truth: Truth, ways: Ways) -> quantize.Int8:
     """INT8 by 256 training rows, judged on validation rows."""
     subject, seed = case.subject, case.subject.recipe.seed
@@ -189,9 +216,16 @@ def _quantized(case: Case, plain: Written, truth: Truth, ways: Ways) -> quantize
         classes=case.subject.graph.prediction_kind == "classes",
         truth=truth.at(judged.rows),
     )
-    earlier = case.subject.run.read_json(EVIDENCE, {}).get("int8") or {}
-    decided = quantize.Int8.from_json(earlier) if earlier.get("of") == _of(case, plain) else None
-    return quantize.quantize(material, case.folder / INT8_FILE, decided)
+    return quantize.quantize(material, case.folder / INT8_FILE, _earlier(case, plain))
+
+
+def _earlier(case: Case, plain: Written) -> quantize.Int8 | None:
+    """What the export before this one chose; None where it was of another file, or cannot be read."""
+    try:
+        found = case.subject.run.read_json(EVIDENCE, {})["int8"]
+        return quantize.Int8.from_json(found) if found["of"] == _of(case, plain) else None
+    except (KeyError, TypeError, ValueError, AttributeError, RunError):  # it is made anew
+        return None
 
 
 def _remembered(case: Case, plain: Written | None, tried: quantize.Int8 | None) -> dict[str, Any] | None:

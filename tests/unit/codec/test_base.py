@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
-from torchkiln.codec.base import Codec, Ragged
+from torchkiln.codec import table_fit
+from torchkiln.codec.base import BATCH, Axis, Codec, InputCodec, Ragged
 from torchkiln.codec.image import ImageCodec
 from torchkiln.codec.target import Labels, Number
+from torchkiln.codec.text import NgramCodec, TokenCodec
 
 
 def ragged() -> Ragged:
@@ -37,3 +40,34 @@ def test_a_codec_comes_back_from_json(target: Labels | Number, tmp_path: Path) -
     assert again.target == target
     assert again.inputs.state() == ImageCodec("image", 16).state()
     assert again.target.encode(pl.Series("y", ["a"] if isinstance(target, Labels) else [2.0])).shape == (1,)
+
+
+TEXTS = ["a good film", "a bad film", "good and short", "bad and long, and long", "what a film"] * 3
+ROWS = pl.DataFrame({"x": [float(i) for i in range(30)], "town": ["Ulm", "Bonn", "Kiel"] * 10, "y": [0, 1] * 15})
+
+
+@pytest.mark.parametrize("kind", ["table", "image", "ngrams", "tokens"])
+def test_arrays_have_the_form_that_is_said(kind: str, tmp_path: Path) -> None:
+    made: InputCodec
+    if kind == "table":
+        made, frame = table_fit.fit(ROWS, ROWS["y"].to_numpy(), classes=True, exclude={"y"})[0], ROWS
+    elif kind == "image":
+        Image.new("RGB", (9, 7)).save(tmp_path / "a.png")
+        made, frame = ImageCodec("image", 8), pl.DataFrame({"image": [str(tmp_path / "a.png")] * 3})
+    else:
+        frame = pl.DataFrame({"text": [*TEXTS, "", "a " * 40]})
+        made = NgramCodec.fit(frame, "text", 6) if kind == "ngrams" else TokenCodec.fit(frame, "text", 6, 300)
+    arrays, specs = made.encode(frame), made.specs()
+    assert [spec.name for spec in specs] == list(arrays)
+    lengths: dict[str, int] = {}
+    for spec in specs:
+        given = arrays[spec.name]
+        array = given.padded(np.arange(len(frame))) if isinstance(given, Ragged) else given
+        assert array.dtype == spec.dtype and array.ndim == len(spec.shape) and spec.shape[0] == BATCH
+        for size, wanted in zip(array.shape, spec.shape, strict=True):
+            if isinstance(wanted, Axis):
+                assert lengths.setdefault(wanted.name, size) == size and size <= (wanted.most or size)
+            else:
+                assert size == wanted
+        if spec.below is not None and kind != "table":  # of a table's columns it is the least
+            assert array.min() >= 0 and array.max() < spec.below

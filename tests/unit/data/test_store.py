@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from torchkiln.codec.base import Arrays, InputCodec, Ragged
+from torchkiln.codec.base import BATCH, Arrays, ArraySpec, InputCodec, Ragged
 from torchkiln.data.store import ArrayStore, DatasetStore, DeviceStore, StreamStore, Unreadable
 from torchkiln.errors import DataError
 
@@ -18,6 +18,9 @@ class Doubling(InputCodec):
 
     def encode(self, frame: pl.DataFrame) -> Arrays:
         return {"x": frame["x"].to_numpy() * 2}
+
+    def specs(self) -> list[ArraySpec]:
+        return [ArraySpec("x", "float64", (BATCH,))]
 
     def state(self) -> dict[str, Any]:
         return {}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from torchkiln.codec.base import BATCH, ArraySpec, Axis
@@ -79,3 +80,9 @@ def test_outputs_have_the_names_of_a_dict_or_numbers() -> None:
     assert graphs.joined(found).shape == (3, 3) and graphs.joined(found[:1]) is found[0]
     with pytest.raises(ExportError, match="its forward gives a int; let it give a tensor"):
         graphs.tensors((torch.zeros(1), 3))
+
+
+def test_a_detection_net_is_told_what_it_is() -> None:
+    net = nn.Sequential(torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None))
+    with pytest.raises(ExportError, match=r"a detection net of torchvision .* one picture at a time"):
+        graphs.of_module(net, [ArraySpec("x", "float32", (BATCH, 3, 64, 64))], False, "tensor", None)

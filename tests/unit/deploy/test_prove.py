@@ -1,5 +1,6 @@
 """Files held beside the net: every batch size, the codec and the extremes can each bring a proof down."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,16 @@ def test_a_file_that_answers_alike_is_proven() -> None:
     assert max(found["a"].batches.values()) < 1e-6
     assert found["a"].as_json()["held_out"]["metric"] == {"name": "accuracy", "reference": 1.0, "file": 1.0}
     assert sorted(answers) == ["a", "b", "reference", "rows"]
+
+
+def test_what_is_not_finite_is_told_as_json() -> None:
+    truth = Truth(np.zeros(200, np.int64), lambda t, p: float("nan"), "accuracy", True)
+    found, _ = prove(
+        [whole()], None, {"f": ("onnx", lambda feeds: net(feeds) * np.float32("nan"))}, classes=True, truth=truth
+    )
+    assert found["f"].verdict == "unproven"
+    text = json.dumps(found["f"].as_json(), allow_nan=False)
+    assert json.loads(text)["batch_sizes"] == {"1": None, "2": None, "7": None, "64": None}
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])

@@ -251,6 +251,18 @@ def test_what_cannot_be_made_is_told_and_stops_nothing(
     assert found.kept == Choice("dynamic")
 
 
+def test_a_file_that_the_quantiser_cannot_read_is_told_too(
+    table: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any, **more: Any) -> None:
+        raise ValueError("no shapes")
+
+    monkeypatch.setattr(quantize, "quant_pre_process", fails)
+    found = quantize.quantize(table, tmp_path / "int8.onnx")
+    assert found.kept is None
+    assert found.why == "INT8 does not pay here; tried: it cannot be made ready: no shapes"
+
+
 def test_the_quantiser_says_nothing(table: Material, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = logging.root.manager.disable
     quantize.quantize(table, tmp_path / "int8.onnx", Int8(Choice("static", "percentile"), []))

@@ -13,6 +13,7 @@ import pytest
 import torchkiln
 from torchkiln.bundle import records
 from torchkiln.deploy import files, fresh, quantize
+from torchkiln.errors import ExportError
 from torchkiln.runs.directory import RunDirectory
 from torchkiln.stages import bundling, proving, subject
 
@@ -109,6 +110,13 @@ def test_a_net_without_spread_makes_the_proof_void(
     assert (row["verdict"], row["why"]) == ("void", ["the trained net gives one and the same class to all rows"])
 
 
+def test_without_validation_rows_there_is_no_proof(case: proving.Case, written: list[files.Written]) -> None:
+    rows = case.subject.rows
+    none = dataclasses.replace(case.subject, rows=lambda split: rows(split).clear() if split == "val" else rows(split))
+    with pytest.raises(ExportError, match="the validation split has no rows"):
+        proving.prove_files(dataclasses.replace(case, subject=none), written, int8=False)
+
+
 @pytest.mark.parametrize("ratio", [0.5, 2.0], ids=["pays", "does not"])
 def test_the_choice_of_int8_is_made_once(
     case: proving.Case, written: list[files.Written], monkeypatch: pytest.MonkeyPatch, ratio: float
@@ -132,6 +140,14 @@ def test_the_choice_of_int8_is_made_once(
     assert (file.read_bytes() if file.exists() else b"") == content
     assert first.evidence["int8"]["cpu"][0]["1"] == [1.0, ratio]
     assert "cpu" not in json.dumps(first.parity["int8"]["tried"])
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"int8": 3}', '{"int8": {"of": {}}}'])
+def test_a_choice_that_cannot_be_read_is_made_anew(
+    case: proving.Case, written: list[files.Written], content: str
+) -> None:
+    (case.subject.run.path / proving.EVIDENCE).write_text(content, encoding="utf-8")
+    assert proving._earlier(case, written[0]) is None
 
 
 def test_int8_that_fails_on_all_rows_is_not_kept(
