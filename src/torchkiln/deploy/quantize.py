@@ -260,9 +260,26 @@ def _try(maker: _Maker, choice: Choice) -> Tried:
         return Tried(choice, {}, [f"it cannot be made: {_first_line(error)}"], {}, False)
     found = compare(material.judged.reference, answer, classes=material.classes, truth=material.truth)
     cpu = {str(size): maker.timed(run, size) for size in TIMED}
+    beside = _hangs_on_neighbours(run, material.judged.arrays) if choice.form == "dynamic" else []
     most = GATES["int8"].cpu
     fast = most is None or min(own / plain for plain, own in cpu.values()) <= most
-    return Tried(choice, found.as_json(), [*GATES["int8"].faults(found), *[found.void] * bool(found.void)], cpu, fast)
+    faults = [*GATES["int8"].faults(found), *[found.void] * bool(found.void), *beside]
+    return Tried(choice, found.as_json(), faults, cpu, fast)
+
+
+def _hangs_on_neighbours(run: Runner, arrays: Arrays) -> list[str]:
+    """What is to be said where a row is answered otherwise in a batch than alone, as a phrase or none.
+
+    Activations that are scaled anew in each call take their scale from all its rows: with one extreme row beside it a
+    server would answer nonsense to another.
+    """
+    rows = by_length(arrays)[:_ROWS_A_BATCH]
+    together = run(batch(arrays, rows))
+    alone = np.concatenate([run(batch(arrays, rows[i : i + 1])) for i in range(len(rows))])
+    apart = compare(alone, together, classes=False).over_std
+    most = GATES["onnx"].over_std
+    assert most is not None
+    return [f"a row's answer hangs on the rows beside it, by {apart:.2g} of the spread"] if apart > most else []
 
 
 def _first_line(error: Exception) -> str:
