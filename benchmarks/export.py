@@ -172,7 +172,7 @@ def timed(place: str) -> dict[str, Any]:
     import torch
 
     from torchkiln.deploy import fresh
-    from torchkiln.deploy.quantize import cpu_in_turns
+    from torchkiln.deploy.timing import cpu_in_turns
     from torchkiln.runs.directory import RunDirectory
     from torchkiln.stages import use
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
-import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
@@ -34,6 +32,7 @@ from torchkiln.bundle.proof import GATES, Truth, compare, distance
 from torchkiln.codec.base import Array, Arrays
 from torchkiln.deploy import fresh
 from torchkiln.deploy.prove import Runner, Sample, batch, by_length, computed
+from torchkiln.deploy.timing import cpu_in_turns
 
 CALIBRATION_ROWS = 256
 MOST_JUDGED = 2_000
@@ -55,9 +54,6 @@ _BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePoo
 _TYPES = sorted((*_WEIGHTED, *_BETWEEN))
 _ROWS_A_BATCH = 32
 _SENSITIVITY_ROWS = 64
-_ROUNDS, _FEWEST_ROUNDS = 9, 3
-_LEAST_SECONDS, _MOST_SECONDS = 0.004, 2.0
-"""Of a measurement, so that the clock can tell it; and of all turns, where these are slow."""
 
 
 @dataclass(frozen=True)
@@ -209,27 +205,6 @@ def runner(file: Path, names: Mapping[str, str]) -> Runner:
     """Batches by our names through an ONNX file with one output, on one thread."""
     opened = fresh.opened("onnx", file)
     return lambda feeds: np.asarray(opened({theirs: feeds[ours] for ours, theirs in names.items()})[0])
-
-
-def cpu_in_turns(runners: Mapping[str, Runner], feeds: Mapping[str, Array]) -> dict[str, float]:
-    """Median milliseconds of this thread's CPU a call, run A B A B, so that what the machine does meets all alike."""
-    first = {}
-    for name, run in runners.items():
-        made_ready = _cpu(run, feeds, 1)
-        first[name] = made_ready if made_ready > _LEAST_SECONDS * _ROUNDS else _cpu(run, feeds, 1)
-    calls = {name: max(1, round(_LEAST_SECONDS / max(took, 1e-6))) for name, took in first.items()}
-    turn = sum(first[name] * calls[name] for name in runners)
-    rounds = int(np.clip(_MOST_SECONDS / turn, _FEWEST_ROUNDS, _ROUNDS))
-    found = [{name: _cpu(run, feeds, calls[name]) for name, run in runners.items()} for _ in range(rounds)]
-    return {name: 1e3 * statistics.median(one[name] for one in found) for name in runners}
-
-
-def _cpu(run: Runner, feeds: Mapping[str, Array], calls: int) -> float:
-    """Seconds of a call."""
-    begun = time.thread_time()
-    for _ in range(calls):
-        run(feeds)
-    return (time.thread_time() - begun) / calls
 
 
 def _choices(maker: _Maker, tried: list[Tried]) -> Iterator[Choice]:

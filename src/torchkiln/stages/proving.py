@@ -36,6 +36,7 @@ from torchkiln.deploy.prove import (
     samples,
     spread,
 )
+from torchkiln.deploy.timing import cpu_in_turns
 from torchkiln.errors import ExportError, RunError
 from torchkiln.evaluation import scores
 from torchkiln.stages.subject import Subject
@@ -276,7 +277,7 @@ def _timed(case: Case, runners: Mapping[str, Runner], ways: Ways, frame: pl.Data
     torch.set_num_threads(1)
     try:
         for size in TIMED:
-            times = quantize.cpu_in_turns({**eager, **runners}, batch(arrays, np.resize(order, size)))
+            times = cpu_in_turns({**eager, **runners}, batch(arrays, np.resize(order, size)))
             for name, milliseconds in times.items():
                 found.setdefault(name, {})[str(size)] = milliseconds
     finally:
