@@ -34,6 +34,7 @@ FLUSH_SECONDS = 0.5
 PUBLISH_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 _LINGER_SECONDS = 0.5  # no request for so long: nobody is in the middle of anything
+_SETTLE_SECONDS = 0.05  # to take in who was queued
 _COLLECT = (20_000, 20, 20)  # requests leave no cycles behind, so there is little to look for
 _SWITCH_SECONDS = 5e-4  # the runner's thread and the loop change places more often than Python's 5 ms
 
@@ -98,6 +99,18 @@ class Worker(uvicorn.Server):
         if self.fleet.size > 1 and os.getppid() != self._parent:
             return True  # the supervisor was killed
         return self._end is not None and self._drained(now, self._end)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nobody in any more, and answer those who were taken in at the last moment, before all is closed."""
+        for one in sockets or []:
+            one.listen(0)  # who comes now is not queued, as closing would reset those in the queue
+        await asyncio.sleep(_SETTLE_SECONDS)
+        for server in self.servers:
+            server.close()
+        end = time.monotonic() + _LINGER_SECONDS
+        while self.server_state.connections and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
 
     def _is_due(self, what: str, every: float, now: float) -> bool:
         if now < self._due[what]:
