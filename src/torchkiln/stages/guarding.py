@@ -56,7 +56,8 @@ def guarded(run: RunDirectory, job: Job, recipe: Recipe, progress: Progress, res
             return
         _write(run, progress, finding)
 
-    if not resume and (subject := _subject(job, recipe)) is not None:
+    is_tried = any(e["kind"] == "guard" and "checks" in e for e in run.events())
+    if not (resume and is_tried) and (subject := _subject(job, recipe)) is not None:
         found = preflight(subject)
         for finding in found:
             if finding.state != "PASS":

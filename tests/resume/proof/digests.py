@@ -13,8 +13,9 @@ FILES = ("metrics.csv", "steps.csv", "schedule.csv", "test.json", "best.json", "
          "predictions.parquet", "stages.json")  # fmt: skip
 CLOCK_KEYS = {"elapsed", "timings.csv", "events.jsonl"}
 """Of `state.json`: seconds of training so far, lengths of files that hold clock times or tell of resumes."""
-LIVES = {"recovery", "resume"}
-"""Kinds of events that tell of the lives of a run, and so are not there in one that had a single life."""
+LIVES = {"guard", "recovery", "resume"}
+"""Kinds of events that tell of the lives of a run (guard looks closely at the first steps of each),
+and so are not there in one that had a single life."""
 
 
 def of(run: Path) -> dict[str, str]:

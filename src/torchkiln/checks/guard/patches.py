@@ -282,8 +282,9 @@ class Patches:
         for kind in dict.fromkeys(kinds):
             if "__init__" in vars(kind):
                 self._wrap(kind, "__init__", made)
-            if "step" in vars(kind):
-                self._wrap(kind, "step", step)
+            # Within `step`, whose warnings are said to be where it was called.
+            if name := next((n for n in ("_update_lr", "step") if n in vars(kind)), None):
+                self._wrap(kind, name, step)
 
     def _scaler(self) -> None:
         watch = self.watch

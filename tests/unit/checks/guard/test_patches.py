@@ -15,7 +15,7 @@ from torchkiln.checks.guard.watch import Watch
 WATCHED = [
     (nn.Module, "__call__"), (nn.Module, "zero_grad"), (torch.autograd, "backward"), (optim.Optimizer, "zero_grad"),
     (F, "cross_entropy"), (Tensor, "__eq__"), (Tensor, "__getitem__"), (DataLoader, "__iter__"), (torch, "manual_seed"),
-    (lr_scheduler.LRScheduler, "step"), (nn.utils, "clip_grad_norm_"), (torch.jit, "script"),
+    (lr_scheduler.LRScheduler, "_update_lr"), (nn.utils, "clip_grad_norm_"), (torch.jit, "script"),
 ]  # fmt: skip
 
 
