@@ -9,6 +9,8 @@ from torchkiln.checks.ready.material import Answer, Material, failed, passed, sp
 
 SAID = "the recipe says so"
 """What a plan writes of a decision that was not its own."""
+LEFT_OUT = ("not measured", "were left of")
+"""What it writes where its time was over."""
 
 
 def measured(run: Material, what: str) -> Answer:
@@ -25,6 +27,8 @@ def measured(run: Material, what: str) -> Answer:
     said = f"{decided.get('chosen')}: {why}"
     if SAID in why:
         return failed(f"{said}, and nothing was measured", f"torchkiln plan {run.path}/recipe.yaml {what}=auto")
+    if any(words in why for words in LEFT_OUT):
+        return failed(said, f"torchkiln plan {run.path}/recipe.yaml {what}=auto train.plan_seconds=300 --anew")
     timed = [c for c in decided.get("candidates") or [] if c.get("milliseconds") is not None]
     return passed(said) if timed else spared(said)
 

@@ -18,6 +18,7 @@ RECIPE = "task: table_classification\ndata: {path: rows.csv, target: y}\n"
         ({"why": "1.3 times as fast", "candidates": [{"milliseconds": 1.0}]}, "pass"),
         ({"why": "not tried: the run is too short", "candidates": []}, "not applicable"),
         ({"why": "the recipe says so", "candidates": []}, "fail"),
+        ({"why": "not measured: its 1.7 s were over", "candidates": []}, "fail"),
     ],
 )
 def test_a_decision_is_measured_said_or_spared(decision: dict[str, object], state: str, tmp_path: Path) -> None:
