@@ -196,7 +196,7 @@ def test_fault_23_training_goes_on_while_a_slow_disk_writes(tmp_path: Path, monk
             stuck.release()
 
     monkeypatch.setattr(checkpoints, "_seal", slow)
-    threading.Timer(30, lambda: [stuck.release() for _ in range(20)]).start()  # those that wait for the end
+    threading.Timer(8, lambda: [stuck.release() for _ in range(20)]).start()  # those that wait for the end
     fit(tmp_path / "run", Net(step), settings={"train.checkpoint_every": 7})
     assert steps[0] == 15
 

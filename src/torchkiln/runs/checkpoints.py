@@ -88,8 +88,11 @@ def keep_newest(folder: Path, prefix: str, count: int, spare: Callable[[int], bo
     Args:
         spare: Whether the checkpoint of a step is kept for good.
     """
-    needed = _needed(folder)
-    for old in steps(folder, prefix)[:-count]:
+    try:
+        needed, there = _needed(folder), steps(folder, prefix)
+    except FileNotFoundError:  # the folder was taken away meanwhile: the next checkpoint makes it again
+        return
+    for old in there[:-count]:
         path = named(folder, prefix, old)
         if path.name not in needed and not (spare and spare(old)):
             _remove(path)

@@ -237,3 +237,13 @@ def test_names_that_only_look_like_steps_are_none(tmp_path: Path) -> None:
     for name in ("step-2", "step-0000000\u00b2", "step-00000003-old", "step-"):
         os.mkdir(tmp_path / name)
     assert checkpoints.steps(tmp_path, "step") == [1]
+
+
+def test_nothing_is_pruned_where_the_folder_is_taken_away_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(folder: Path) -> set[str]:
+        raise FileNotFoundError(folder)
+
+    monkeypatch.setattr(checkpoints, "_needed", gone)
+    checkpoints.keep_newest(tmp_path, "step", 2)

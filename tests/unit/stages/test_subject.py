@@ -21,7 +21,7 @@ from torchkiln.stages.from_parts import Parts
 
 SETTINGS: dict[str, Any] = {
     "optimizer": {"name": "adam", "lr": 0.01},
-    "train": {"epochs": 2, "threads": 1, "precision": "32"},
+    "train": {"epochs": 6, "threads": 1, "precision": "32"},
 }
 
 
@@ -79,6 +79,7 @@ DATA = (rows(120, 0), rows(50, 1), rows(50, 2))
 
 @pytest.fixture
 def fitted(tmp_path: Path) -> tuple[Run, Net]:
+    torch.manual_seed(0)  # another start may still give one class to all rows, which proves nothing
     net = Net()
     return torchkiln.fit(SETTINGS, model=net, loss="cross_entropy", data=DATA, out=tmp_path / "run"), net
 
@@ -153,7 +154,7 @@ def test_inputs_that_are_no_tensors_are_told(fitted: tuple[Run, Net]) -> None:
 def test_a_bundle_of_ones_own_net(fitted: tuple[Run, Net]) -> None:
     run, net = fitted
     found = run.export(model=net, loss="cross_entropy", data=DATA, formats=["onnx"])
-    assert found["ok"]
+    assert found["ok"], found
     made = bundle.load(found["bundle"])
     (answer,) = made.predict({"cat": DATA[2].tensors[0][0].tolist()})
     assert set(answer["probabilities"]) == {"0", "1", "2"}
