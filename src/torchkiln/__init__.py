@@ -1,4 +1,4 @@
-"""torchkiln: from a folder or a table to a trained, tested and explained PyTorch model."""
+"""torchkiln: from a folder or a table to a trained, tested and served PyTorch model."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 __all__ = [
     "KilnError",
     "Run",
-    "compare",
+    "diagnose",
+    "export",
     "fit",
-    "init",
+    "guard",
     "lint",
+    "load",
     "plan",
     "predict",
-    "profile",
-    "schema",
+    "serve",
     "test",
-    "verify",
 ]
+"""What most programs use; the other verbs of the command line are found by their names too."""
 
 _HOMES = {
     "KilnError": "torchkiln.errors",
     "callbacks": "torchkiln.stages.guarding",
-    "export": "torchkiln.api",
     "guard": "torchkiln.stages.guarding",
-    "load": "torchkiln.api",
     "serve": "torchkiln.serving.start",
+    **dict.fromkeys(("compare", "init", "profile", "ready", "schema", "verify"), "torchkiln.api"),
 }
 """Names that live elsewhere than in `api`, or that `__all__` does not list."""
 

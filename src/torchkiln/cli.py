@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="torchkiln",
-    help="From a folder or a table to a trained, tested and explained PyTorch model.",
+    help="From a folder or a table to a trained, tested and served PyTorch model.",
     epilog="The shortest way: torchkiln fit DATA. Details of a verb: torchkiln VERB --help.",
     no_args_is_help=True,
     add_completion=False,
@@ -84,7 +84,7 @@ def _everywhere(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
 ) -> None:
-    """From a folder or a table to a trained, tested and explained PyTorch model."""
+    """From a folder or a table to a trained, tested and served PyTorch model."""
 
 
 @app.command()

@@ -123,7 +123,7 @@ class _Supervisor:
             code = 0
         except KilnError as error:
             code = error.exit_code
-            print(f"error {error.code}: {error}", file=sys.stderr)  # noqa: T201
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:

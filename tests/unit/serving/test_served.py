@@ -14,7 +14,7 @@ from servers import Asked
 from torchkiln.errors import BundleError
 from torchkiln.serving.limits import Limits
 from torchkiln.serving.metrics import Metrics
-from torchkiln.serving.served import Served, alike, load
+from torchkiln.serving.served import CLOSE, Served, alike, load
 
 NAMES = ("table", "text", "pictures")
 
@@ -92,6 +92,27 @@ def test_without_a_reference_there_is_no_drift(tmp_path: Path) -> None:
     one = loaded(bundles.table(tmp_path / "b"))
     one.watch({}, {})
     assert one.drift() == {}
+
+
+def test_golden_answers_are_those_of_the_model_that_the_export_chose(tmp_path: Path) -> None:
+    answer = {"prediction": "yes", "confidence": 0.5, "probabilities": {"no": 0.5, "yes": 0.5}}
+    line = json.dumps({"record": bundles.RECORD, "answer": answer}).encode()
+    one = {"file": "model.onnx", "proven": True, "inputs": {}, "outputs": {}}
+    parts = {"models": {"onnx": one, "int8": {**one, "file": "model.int8.onnx"}}, "serve": "int8"}
+    plain = (bundles.table(tmp_path / "a") / "model.onnx").read_bytes()
+    path = bundles.table(tmp_path / "b", files={"golden.jsonl": line, "model.int8.onnx": plain}, parts=parts)
+    with pytest.raises(BundleError, match="does not answer its golden records"):
+        loaded(path)
+    other = load("m", "1", path, {"threads": 1, "model": "onnx"}, Limits(), Metrics())
+    assert other.golden[0][1] == other.bundle.predict(bundles.RECORD)[0] != answer
+
+
+def test_eight_bits_may_be_a_level_off() -> None:
+    golden = {"prediction": "a", "confidence": 0.51, "probabilities": {"a": 0.51, "b": 0.49}}
+    near = {"prediction": "b", "confidence": 0.52, "probabilities": {"a": 0.48, "b": 0.52}}
+    far = {"prediction": "b", "confidence": 0.6, "probabilities": {"a": 0.4, "b": 0.6}}
+    assert alike(near, golden, CLOSE["int8"]) and not alike(far, golden, CLOSE["int8"])
+    assert not alike(near, golden, CLOSE["onnx"])
 
 
 def test_answers_are_alike_within_what_addition_may_change() -> None:
