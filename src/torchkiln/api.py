@@ -305,6 +305,7 @@ def export(
     as_zip: bool = False,
     sign: str | Path | None = None,
     include_rows: bool = False,
+    licences: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a run's bundle: its net in files that others can run, each proven, with all that is needed to serve it.
@@ -318,6 +319,7 @@ def export(
         as_zip: Make it one file besides.
         sign: A PEM file with an Ed25519 key, to sign the manifest with.
         include_rows: Pack validation rows for a proof elsewhere, in place of made-up ones.
+        licences: What `weights` and `data` stand under, for the model card.
         progress: Who shows what happens.
 
     Returns:
@@ -330,7 +332,8 @@ def export(
     with training_extra():
         from torchkiln.stages import export as stage
 
-        opened, wish = _open(run), stage.Wish(formats or stage.DEFAULT, out, overwrite, as_zip, sign, include_rows)
+        opened = _open(run)
+        wish = stage.Wish(formats or stage.DEFAULT, out, overwrite, as_zip, sign, include_rows, licences or {})
         parts = _parts(recipes.load(opened.path / RECIPE, check_paths=False), model, loss, None, data)
         return stage.of_run(opened, parts, wish, progress or Progress())
 

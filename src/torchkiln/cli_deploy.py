@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from torchkiln.cli_checks import Json, print_json
+from torchkiln.errors import ExportError
 
 deploy = typer.Typer()
 
@@ -25,6 +26,9 @@ def export(
     include_rows: Annotated[
         bool, typer.Option("--include-rows", help="Pack validation rows for a proof elsewhere, not made-up ones.")
     ] = False,
+    licence: Annotated[
+        list[str] | None, typer.Option(metavar="WHAT=NAME", help="For the model card: weights=MIT, data=CC-BY-4.0.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="RUN is a bundle: repeat its proof here, without torch.")
     ] = False,
@@ -40,10 +44,13 @@ def export(
     if check:
         _check(run, require_signature, as_json)
         return
+    licences = dict(one.partition("=")[::2] for one in licence or [])
+    if not all(map(str.strip, (*licences, *licences.values()))):
+        raise ExportError("--licence takes what and its licence: --licence weights=MIT --licence data=CC-BY-4.0")
     wanted = [word.strip() for word in formats.split(",") if word.strip()]
     with terminal.display(silent=as_json) as progress:
         found = api.export(run, out, formats=wanted, overwrite=overwrite, as_zip=as_zip, sign=sign,
-                           include_rows=include_rows, progress=progress)  # fmt: skip
+                           include_rows=include_rows, licences=licences, progress=progress)  # fmt: skip
     print_json(found) if as_json else terminal.show(exported.lines(found))
     if not found["ok"]:
         raise typer.Exit(1)

@@ -46,6 +46,12 @@ def test_a_bundle_without_rows_cannot_be_checked(capsys: Captured, tmp_path: Pat
     assert code == 2 and "proof/records.jsonl is missing" in err
 
 
+@pytest.mark.parametrize("said", ["weights", "weights=", "=MIT"])
+def test_a_licence_is_of_something(said: str, capsys: Captured) -> None:
+    code, _, err = says(capsys, "export", "runs/a", "--licence", said)
+    assert code == 2 and "--licence takes what and its licence" in err
+
+
 def test_a_bundle_is_measured(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchkiln.bundle.measure.cores", lambda: 1)
     path = bundles.table(tmp_path / "b")

@@ -165,13 +165,16 @@ def _as_json(record: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def manifest(subject: Subject, written: Sequence[Written], proven: Mapping[str, bool]) -> dict[str, Any]:
+def manifest(
+    subject: Subject, written: Sequence[Written], proven: Mapping[str, bool], licences: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The manifest's content but for the files.
 
     Args:
         subject: What is exported.
         written: The model's files.
         proven: Which of them are.
+        licences: Of weights, data and whatever else, as the person names them.
     """
     made = subject.graph
     ours = [spec.name for spec in made.inputs]
@@ -194,7 +197,7 @@ def manifest(subject: Subject, written: Sequence[Written], proven: Mapping[str, 
         },
         "serve": next((form for form in ("int8", "onnx") if any(w.form == form for w in written)), None),
         "versions": versions(),
-        "licences": {name: _licence(name) for name in ("torchkiln", "torch")},
+        "licences": {**{name: _licence(name) for name in ("torchkiln", "torch")}, **(licences or {})},
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Wish:
         as_zip: Make it one file besides.
         sign: A PEM file with an Ed25519 key, to sign the manifest with.
         include_rows: Pack validation rows for a proof elsewhere, in place of made-up ones.
+        licences: What `weights`, `data` and the like stand under, for the manifest and the model card.
     """
 
     formats: Sequence[str] = DEFAULT
@@ -47,6 +48,7 @@ class Wish:
     as_zip: bool = False
     sign: str | Path | None = None
     include_rows: bool = False
+    licences: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for form in self.formats:
@@ -101,7 +103,7 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         with quiet.into(run.path / LOG):
             written = files.write(subject.graph, [f for f in wish.formats if f in files.FORMATS], draft.path, say)
         bundling.write_source(subject, draft.path)
-        parts = bundling.manifest(subject, written, {})
+        parts = bundling.manifest(subject, written, {}, wish.licences)
         asked = bundling.write_schema(subject, draft.path, parts["outputs"])
         case = proving.Case(subject, draft.path, parts, asked, say)
         proof = proving.prove_files(case, written, int8="int8" in wish.formats)
@@ -111,7 +113,7 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         bundling.write_proof(subject, draft.path, proving.ways(case).served, wish.include_rows)
         bundling.write_reference(subject, draft.path, proving.quickest(proof, case))
         rows = proof.rows(draft.path)
-        parts = bundling.manifest(subject, proof.written, proof.proven)
+        parts = bundling.manifest(subject, proof.written, proof.proven, wish.licences)
         bundling.write_golden(subject, draft.path, parts, asked)
         bundling.write_papers(subject, draft.path, parts, asked, parity)
         draft.finish(parts, sign_key=Path(wish.sign) if wish.sign else None)

@@ -80,3 +80,4 @@ def test_padding_is_told_where_a_codec_pads(made: subject.Subject) -> None:
     assert parts["inputs"] == [{"name": "numeric", "dtype": "float32", "shape": [None, 2]}]
     assert parts["serve"] is None and parts["versions"]["torchkiln"]
     assert "Apache-2.0" in parts["licences"]["torchkiln"]
+    assert bundling.manifest(made, [], {}, {"data": "CC0"})["licences"] == {**parts["licences"], "data": "CC0"}

@@ -50,5 +50,7 @@ def check(run: Material) -> Answer:
         known = {"weights": "", "data": ""}
     lacks = [name for name, said in known.items() if said.strip().lower() in UNKNOWN]
     if lacks:
-        return failed(f"{card.name} does not know the licence of the {' and of the '.join(lacks)}")
+        told = " ".join(f"--licence {name}=NAME" for name in lacks)
+        return failed(f"{card.name} does not know the licence of the {' and of the '.join(lacks)}",
+                      f"torchkiln export {run.path} --overwrite {told}")  # fmt: skip
     return passed(", ".join(f"{name} {said}" for name, said in known.items()))
