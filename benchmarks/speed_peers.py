@@ -187,9 +187,9 @@ def ours(w: Work, **settings: Any) -> None:
 
 
 def as_raw(w: Work) -> None:
-    """Ours with the raw loop's settings."""
+    """Ours with the raw loop's settings, unguarded."""
     ours(w, **{"train.threads": 1, "train.precision": 32, "train.channels_last": False, "train.compile": False,
-               "data.workers": 0, "train.epochs": w.epochs})  # fmt: skip
+               "data.workers": 0, "train.epochs": w.epochs, "train.guard": False})  # fmt: skip
 
 
 def planned(w: Work) -> None:
