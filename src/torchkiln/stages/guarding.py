@@ -11,7 +11,7 @@ import torch
 
 from torchkiln.checks.finding import Finding
 from torchkiln.checks.guard.patches import Patches
-from torchkiln.checks.guard.preflight import Subject, preflight
+from torchkiln.checks.guard.preflight import SECONDS, Subject, preflight
 from torchkiln.checks.guard.watch import Watch
 from torchkiln.checks.guard.watching import Guard
 from torchkiln.recipe.schema import Recipe
@@ -27,6 +27,8 @@ NOT_HERE = ("R524",)
 """Rules for what our own nets are made for: they take raw pixels, and scale them themselves."""
 MOST_SAMPLES = 32
 """Of the batch that is tried."""
+SHARE, LEAST_SECONDS = 0.05, 0.5
+"""Of the training's planned time, that the preflight may take of a short fit; and what it may take of any."""
 
 
 def guard(*, json: str | Path | None = None, quiet: bool = False) -> Guard:
@@ -58,7 +60,7 @@ def guarded(run: RunDirectory, job: Job, recipe: Recipe, progress: Progress, res
 
     is_tried = any(e["kind"] == "guard" and "checks" in e for e in run.events())
     if not (resume and is_tried) and (subject := _subject(job, recipe)) is not None:
-        found = preflight(subject)
+        found = preflight(subject, _seconds(run))
         for finding in found:
             if finding.state != "PASS":
                 tell(finding)
@@ -67,6 +69,12 @@ def guarded(run: RunDirectory, job: Job, recipe: Recipe, progress: Progress, res
                   checks={f.rule: f.state for f in found})  # fmt: skip
     with Patches(Watch(tell)):
         yield
+
+
+def _seconds(run: RunDirectory) -> float:
+    """What the preflight may take."""
+    planned = (run.read_json("plan.json", {}).get("estimates") or {}).get("train_seconds")
+    return SECONDS if planned is None else min(SECONDS, max(LEAST_SECONDS, SHARE * planned))
 
 
 def _write(run: RunDirectory, progress: Progress, finding: Finding) -> None:

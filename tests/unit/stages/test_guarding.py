@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -35,3 +37,11 @@ def test_what_is_wrong_is_written_and_shown(tmp_path: object, capsys: pytest.Cap
 def test_guards_and_callbacks_are_made() -> None:
     assert guarding.guard(quiet=True).findings == []
     assert len(guarding.callbacks()) == 1
+
+
+@pytest.mark.parametrize(("planned", "wanted"), [(None, 4.0), (1000.0, 4.0), (20.0, 1.0), (2.0, 0.5)])
+def test_a_short_fit_is_tried_for_a_short_time(planned: float | None, wanted: float, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    if planned is not None:
+        run.write_json("plan.json", {"estimates": {"train_seconds": planned}})
+    assert guarding._seconds(run) == pytest.approx(wanted)
