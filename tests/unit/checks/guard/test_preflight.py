@@ -120,3 +120,13 @@ def test_it_ends_in_time() -> None:
     begun = time.monotonic()
     assert len(preflight(subject(forward=slowly), seconds=0.05)) < 5
     assert time.monotonic() - begun < 30  # no figure: that it ends at all
+
+
+def test_members_of_an_ensemble_are_not_broadcast() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(16, 6)
+    batch = {"index": torch.arange(16), "x": x, "target": x[:, 0]}
+    loss = lambda output, of: ((output - of["target"][:, None]) ** 2).mean()  # noqa: E731
+    for predict, state in ((lambda output: output.mean(1), "PASS"), (lambda output: output.flatten(), "FAIL")):
+        one = subject(batch=batch, loss=loss, kind="number", predict=predict)
+        assert {f.rule: f.state for f in preflight(one)}["R610"] == state
