@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import linecache
+import os
 import re
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -51,7 +53,7 @@ def watched(name: str, code: str, prelude: str = PRELUDE) -> list[Finding]:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.showwarning = lambda *a, **k: None
-            with Patches(watch):
+            with Patches(watch), mock.patch.dict(os.environ):  # what a program sets there ends with it
                 exec(compile(prelude, "<prelude>", "exec"), space)
                 exec(compile(code, file, "exec"), space)
     finally:

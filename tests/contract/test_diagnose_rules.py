@@ -13,11 +13,13 @@ from __future__ import annotations
 import contextlib
 import io
 import linecache
+import os
 import re
 import sys
 import traceback
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -44,7 +46,8 @@ def raised(code: str) -> BaseException | None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
-            exec(compile(code, "train.py", "exec"), {"__name__": "__main__"})
+            with mock.patch.dict(os.environ):
+                exec(compile(code, "train.py", "exec"), {"__name__": "__main__"})
         except Exception as error:
             return error
     return None
