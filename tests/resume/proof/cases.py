@@ -20,7 +20,7 @@ ALWAYS = {
     "train.batch_size": 4, "train.threads": 1, "train.precision": "32", "train.device": "cpu",
     "train.channels_last": False, "data.workers": 0, "train.checkpoint_every": 1, "train.guard": False,
 }  # fmt: skip
-"""Guard draws no random number and changes nothing; one case has it on, as is the default, and all others are sooner."""
+"""Guard draws no random number and changes nothing: one case has it on, as is the default; the others end sooner."""
 
 
 def own_net(samples: int = 39) -> dict[str, Any]:
