@@ -97,6 +97,7 @@ def test_log(rule: str, name: str, text: str) -> None:
     assert of_log(text) == rule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", ["held_out_programs", "held_out_logs", "held_out_later"])
 def test_cases_that_no_rule_was_made_for(stem: str) -> None:
     found = score(stem)

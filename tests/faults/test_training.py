@@ -181,6 +181,7 @@ def _drain(control: int) -> None:
 # 23: a slow disk
 
 
+@pytest.mark.slow
 def test_fault_23_training_goes_on_while_a_slow_disk_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write ends only once three more steps were taken: written in line, the run would never end."""
     steps, stuck = [0], threading.Semaphore(0)
@@ -220,6 +221,7 @@ def test_fault_33_a_batch_that_is_not_finite_stops_the_run_before_it_is_saved(tm
     assert all(t.isfinite().all() for t in load_tensors(newest / "weights.safetensors").values())
 
 
+@pytest.mark.slow
 def test_fault_33_a_batch_that_is_not_finite_is_left_out_and_again_in_a_replay(tmp_path: Path) -> None:
     skipping = {"train.not_finite": "skip"}
     whole = fit(tmp_path / "whole", Net(), spoiled(), settings=skipping)
