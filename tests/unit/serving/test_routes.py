@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def test_a_wrong_answer_is_seen_and_asked_for_once_a_second(app: Asked, monkeypa
         asked.append(deadline)
         return "it is wrong"
 
+    while servers.ask(app, "GET", "/readyz").status != 200:  # a machine that stood still is not ready either
+        time.sleep(0.1)
+    time.sleep(1.1)  # until it may be asked again
     monkeypatch.setattr(served, "check", check)
     assert [servers.ask(app, "GET", "/readyz").status for _ in range(5)] == [503] * 5
     assert len(asked) == 1
