@@ -50,7 +50,13 @@ def check(path: str | Path, *, require_signature: Path | None = None, seconds: f
         model = first.manifest.models[form]
         session = first.session if model is first.session.model else _session(first, model)
         share = (end - time.monotonic()) / (len(forms) - i)
-        rows.append({"form": form, "file": model.file, **_held(first, session, form, arrays, reference, share)})
+        rows.append(
+            {
+                "form": form,
+                "file": model.file,
+                **_held(first, session, form, arrays, _own(first, form, reference), share),
+            }
+        )
     for form, model in first.manifest.models.items():
         if form not in forms:
             rows.append({"form": form, "file": model.file, "verdict": "not checked", "why": ["it runs in torch alone"]})
@@ -87,6 +93,20 @@ def _material(bundle: Bundle) -> tuple[Arrays, Array]:
     if len(records) != len(reference):
         raise BundleError(f"{bundle.path / 'proof'} holds {len(records):,} records and {len(reference):,} answers")
     return bundle.encode(records), reference
+
+
+def _own(bundle: Bundle, form: str, reference: Array) -> Array:
+    """What a file is held beside: its own answers where the export wrote them, else those of the trained net."""
+    name = f"proof/{form}.npy"
+    if name not in bundle.manifest.files:
+        return reference
+    try:
+        found: Array = np.load(bundle.path / name, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{bundle.path / name} cannot be read ({error})") from error
+    if found.shape != reference.shape:
+        raise BundleError(f"{bundle.path / name} holds answers of another shape than {REFERENCE}")
+    return found
 
 
 def _held(

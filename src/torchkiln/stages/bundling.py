@@ -88,7 +88,9 @@ def write_reference(subject: Subject, folder: Path, predict: Callable[[Arrays], 
     RunDirectory(folder).write_json("reference.json", found)
 
 
-def write_proof(subject: Subject, folder: Path, served: Any, include_rows: bool) -> None:
+def write_proof(
+    subject: Subject, folder: Path, served: Any, include_rows: bool, own: Mapping[str, Any] | None = None
+) -> None:
     """Records and the net's answers to them, for a proof on another machine.
 
     Args:
@@ -96,6 +98,8 @@ def write_proof(subject: Subject, folder: Path, served: Any, include_rows: bool)
         folder: Of the bundle.
         served: The bundle's way from records to arrays.
         include_rows: Take the person's validation rows; else they are made up.
+        own: How a batch runs through the files, by form, that are held beside their own answers elsewhere: what was
+            proven of 8 bits on real rows says nothing of rows that are made up.
     """
     inputs = subject.codec.inputs if subject.codec else None
     if include_rows:
@@ -108,8 +112,11 @@ def write_proof(subject: Subject, folder: Path, served: Any, include_rows: bool)
     lines = [json.dumps(one, ensure_ascii=False) for one in given]
     kept = int(np.searchsorted(np.cumsum([len(line) for line in lines]), PROOF_BYTES)) or 1
     given, lines = given[:kept], lines[:kept]
-    answers = computed(lambda batch: joined(list(subject.graph.run(batch).values())), served(given))
+    arrays = served(given)
+    answers = computed(lambda batch: joined(list(subject.graph.run(batch).values())), arrays)
     (folder / PROOF).mkdir()
+    for form, runner in (own or {}).items():
+        np.save(folder / PROOF / f"{form}.npy", computed(runner, arrays).astype(np.float32), allow_pickle=False)
     (folder / PROOF / "records.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     np.save(folder / PROOF / "reference.npy", answers.astype(np.float32), allow_pickle=False)
 

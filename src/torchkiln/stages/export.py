@@ -110,7 +110,8 @@ def export(subject: Subject, wish: Wish, progress: Progress) -> dict[str, Any]:
         final = _test(subject, proof, case)
         parity = {**proof.parity, "test": final}
         RunDirectory(draft.path).write_json("parity.json", parity)
-        bundling.write_proof(subject, draft.path, proving.ways(case).served, wish.include_rows)
+        own = {w.form: proving.runner(w, case) for w in proof.written if w.form == "int8"}
+        bundling.write_proof(subject, draft.path, proving.ways(case).served, wish.include_rows, own)
         bundling.write_reference(subject, draft.path, proving.quickest(proof, case))
         rows = proof.rows(draft.path)
         parts = bundling.manifest(subject, proof.written, proof.proven, wish.licences)
